@@ -1,0 +1,276 @@
+"""The configuration of one pipeline: the `attributes` of `pipelines/<name>/defs.yaml`.
+
+Declarations only: no logic, no templates, no secrets (a secret is the name of an environment variable). Every class is
+frozen and refuses fields that it does not know.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
+OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripped"}
+"""Names of columns that the steps add; no column of the source may be carried along under them."""
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    repeated = sorted({value for value in values if values.count(value) > 1})
+    if repeated:
+        raise ValueError(f"repeated: {', '.join(repeated)}")
+    return values
+
+
+def _known_encoding(value: str) -> str:
+    try:
+        codecs.lookup(value)
+    except LookupError:
+        raise ValueError(f"{value!r} is no encoding that Python knows; for instance utf-8, latin-1, cp1252") from None
+    return value
+
+
+def _no_template(value: Any) -> Any:
+    if isinstance(value, str) and ("{{" in value or "{%" in value):
+        raise ValueError("templates are not evaluated; write the value itself, or name an environment variable")
+    return value
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, strict about unknown fields, documented by the docstrings of its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ClassificationTask(Section):
+    """One label for each text."""
+
+    type: Literal["classification"] = "classification"
+    """What kind of task it is."""
+    labels: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
+    """Every label that may occur, at least two, in the model's order; rows with another label go to quarantine."""
+
+
+class Columns(Section):
+    """Which columns of the source hold what."""
+
+    text: str = "text"
+    """Column that holds the text."""
+    label: str = "label"
+    """Column that holds the label."""
+    keep: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
+    """Further columns to carry along as text, for expectations and for tracing."""
+
+    @model_validator(mode="after")
+    def _no_clash(self) -> Self:
+        named = [self.text, self.label, *self.keep]
+        if len(set(named)) < len(named):
+            raise ValueError(f"the same column stands for two things: {', '.join(named)}")
+        taken = sorted(set(self.keep) & OWN_COLUMNS)
+        if taken:
+            raise ValueError(f"keep: freshtune uses {', '.join(taken)} itself; rename the column in the source")
+        return self
+
+
+class Source(Section):
+    """Labelled examples as files."""
+
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Paths, globs (`data/*.csv`, relative to the project's folder) or files of an installed package
+    (`package://NAME/path`)."""
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = "auto"
+    """What the files are; `auto` goes by the ending of each name."""
+    names: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    """Column names of CSV and TSV files that have no header line."""
+    quoting: Literal["auto", "minimal", "none"] = "auto"
+    """Whether `"` quotes fields of CSV and TSV files; `auto`: in CSV yes, in TSV no."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    """Encoding of CSV, TSV and JSONL files (a byte order mark is taken off)."""
+    columns: Columns = Columns()
+    """Which columns hold what."""
+
+
+class TextLength(Section):
+    """Accepted length of a text, in characters, after white space at both ends is taken off."""
+
+    min: Annotated[int, Field(ge=1)] = 1
+    """Shortest accepted text, in characters."""
+    max: Annotated[int, Field(ge=1)] = 20_000
+    """Longest accepted text, in characters."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        return self
+
+
+class Expectation(Section):
+    """One expectation of Great Expectations, by its own name."""
+
+    type: Annotated[str, Field(pattern=r"^expect_[a-z0-9_]+$")]
+    """Name as Great Expectations writes it, for instance `expect_column_value_lengths_to_be_between`."""
+    kwargs: dict[str, Any] = {}
+    """Its arguments; columns are `text`, `label` and those of `source.columns.keep`."""
+    severity: Literal["critical", "warning"] = "critical"
+    """`critical`: failing rows go to quarantine, a failing whole-table expectation blocks. `warning`: said only."""
+
+
+class Validation(Section):
+    """What a row must be like to be trained on."""
+
+    text_length: TextLength = TextLength()
+    """Accepted length of a text."""
+    expectations: tuple[Expectation, ...] = ()
+    """Expectations beside the built-in ones."""
+    max_quarantined: Share = 0.1
+    """Largest share of rows in quarantine before the steps after validation refuse to run."""
+
+
+class NearDuplicates(Section):
+    """When two texts count as nearly the same; they are kept on one side of the split."""
+
+    similarity: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    """Least Jaccard similarity of their sets of word n-grams."""
+    ngram: Annotated[int, Field(ge=1, le=10)] = 3
+    """Words in an n-gram; a shorter text is one n-gram."""
+
+
+class Cleaning(Section):
+    """What is made the same before rows are compared and trained on."""
+
+    unicode: Literal["NFC", "NFKC"] | None = "NFC"
+    """Unicode normal form, or null for none."""
+    whitespace: bool = True
+    """Whether runs of white space become one space and both ends are trimmed."""
+    near_duplicates: NearDuplicates | None = NearDuplicates()
+    """When two texts are grouped, or null for exact duplicates only."""
+
+
+class Splits(Section):
+    """How rows are shared out; every text hashes to a side, and a group goes where its lowest member goes."""
+
+    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    """Share of rows for choosing the best checkpoint."""
+    test: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """Share of rows for the test set."""
+    salt: str = ""
+    """Changes which rows go where."""
+    min_rows_per_label: Annotated[int, Field(ge=1)] = 2
+    """Fewest rows of each label that each side must have."""
+
+    @model_validator(mode="after")
+    def _room_for_train(self) -> Self:
+        if self.validation + self.test >= 1.0:
+            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
+        return self
+
+
+class PretrainedModel(Section):
+    """The pretrained model to start from."""
+
+    name: str
+    """Hub name (`owner/name`, optionally `owner/name@revision`), folder, or a package's folder (`package://NAME/path`)."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Expected digest of `model.safetensors`."""
+
+
+class Training(Section):
+    """How the model is fine-tuned."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Passes over the training rows."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Examples in an optimizer step."""
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-4
+    """Peak learning rate of the pretrained body."""
+    head_learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
+    """Peak learning rate of the new head."""
+    warmup: Share = 0.06
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    """Decoupled weight decay; norms and biases have none."""
+    max_tokens: Annotated[int, Field(ge=8)] = 128
+    """Longest text in tokens; the rest is cut off."""
+    max_gradient_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    """Gradients are scaled down to this norm."""
+    seed: int = 0
+    """Seed of the head's weights, of dropout and of the order of batches."""
+    select_by: MetricName = "f1_macro"
+    """Validation metric by which the best checkpoint is chosen."""
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """`auto`: bfloat16 autocast where the device computes it natively, else float32. Weights are float32 always."""
+
+
+class Gate(Section):
+    """What a challenger must achieve to become the champion. Each part may be null."""
+
+    metric: MetricName = "f1_macro"
+    """Metric of the comparisons, on the test set."""
+    floor: Share | None = None
+    """Least value of the metric."""
+    above_baseline: Annotated[float, Field(ge=-1.0, le=1.0)] | None = 0.0
+    """Least difference to the baseline on the same rows."""
+    below_champion: Share | None = 0.0
+    """How much worse than the champion on the same rows it may be."""
+
+
+class Schedule(Section):
+    """When to run without being asked."""
+
+    cron: Annotated[str, Field(pattern=r"^(\S+\s+){4}\S+$|^@(hourly|daily|weekly|monthly|yearly)$")]
+    """Five-field cron expression, for instance `0 3 * * *`."""
+    timezone: str = "UTC"
+    """IANA name of the time zone that the expression means."""
+
+
+class Sensor(Section):
+    """Watches the source and starts a run when labelled data change."""
+
+    minimum_interval_seconds: Annotated[int, Field(ge=1)] = 60
+    """Least time between two looks, in seconds."""
+
+
+class Pipeline(Section):
+    """One model kept fresh."""
+
+    description: str = ""
+    """What the model is for, in a sentence."""
+    task: ClassificationTask
+    """What is learned."""
+    source: Source
+    """Where labelled examples come from."""
+    base_model: PretrainedModel
+    """The pretrained model to start from."""
+    validation: Validation = Validation()
+    """What a row must be like."""
+    cleaning: Cleaning = Cleaning()
+    """What is made the same."""
+    splits: Splits = Splits()
+    """How rows are shared out."""
+    training: Training = Training()
+    """How the model is fine-tuned."""
+    gate: Gate = Gate()
+    """When a challenger becomes the champion."""
+    schedule: Schedule | None = None
+    """When to run without being asked, or null."""
+    sensor: Sensor | None = Sensor()
+    """How to watch the source, or null."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_templates(cls, data: Any) -> Any:
+        def walk(value: Any) -> None:
+            if isinstance(value, dict):
+                for item in value.values():
+                    walk(item)
+            elif isinstance(value, list | tuple):
+                for item in value:
+                    walk(item)
+            else:
+                _no_template(value)
+
+        walk(data)
+        return data

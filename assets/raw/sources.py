@@ -1,0 +1,113 @@
+"""Which files the source consists of, and what is in them, without parsing them."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assets.config.home import project_root
+from assets.errors import ConfigurationError, DataError
+from assets.store.digests import digest_json
+from assets.store.step import FileIndex, Observation, ObservedFile
+
+if TYPE_CHECKING:
+    from assets.config.pipeline import Pipeline
+
+PACKAGE = "package://"
+WHERE = "source.files"
+
+
+def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
+    """Look at every file of the source.
+
+    Args:
+        config: the pipeline's configuration.
+        index: digests of files that were looked at before.
+
+    Returns:
+        `{"source": …}`, files ordered by name. A name is a path relative to the project, an absolute path outside of
+        it, or a `package://` URL as configured.
+
+    Raises:
+        ConfigurationError: a package or a file is not there, a pattern matches nothing, or a path is a folder.
+        DataError: a file cannot be read.
+    """
+    root = project_root()
+    paths: dict[str, Path] = {}
+    for entry in config.source.files:
+        paths |= {entry: _in_package(entry)} if entry.startswith(PACKAGE) else _on_disk(entry, root)
+    files = tuple(_look(name, path, index) for name, path in sorted(paths.items()))
+    return {
+        "source": Observation(
+            kind="source",
+            location=", ".join(config.source.files),
+            digest=digest_json([[file.name, file.sha256] for file in files]),
+            files=files,
+        )
+    }
+
+
+def _in_package(url: str) -> Path:
+    """Find `package://NAME/path` without importing the package."""
+    name, _, inside = url.removeprefix(PACKAGE).partition("/")
+    if not name.isidentifier() or not inside:
+        raise ConfigurationError(
+            f"{url!r} is not of the form package://NAME/path/of/file",
+            where=WHERE,
+            fix="write the package's import name, then the file's path inside the package",
+        )
+    spec = importlib.util.find_spec(name)  # a top-level name only: of a dotted one it would import the parents
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigurationError(
+            f"{url!r}: no package {name!r} is installed",
+            where=WHERE,
+            fix=f"pip install {name.replace('_', '-')} (what the demo needs is in the extra: pip install -e '.[demo]')",
+        )
+    candidates = [Path(location) / inside for location in spec.submodule_search_locations]
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise ConfigurationError(
+        f"{url!r}: the package has no such file; looked for {' and '.join(map(str, candidates))}",
+        where=WHERE,
+        fix="check the path, or install the version of the package that has the file",
+    )
+
+
+def _on_disk(entry: str, root: Path) -> dict[str, Path]:
+    """Expand one path or pattern to names and paths; a path that exists is itself even if it looks like a pattern."""
+    literal = root / entry
+    if literal.is_dir():
+        raise ConfigurationError(
+            f"{entry!r} is a folder", where=WHERE, fix=f"name the files in it, for instance {entry.rstrip('/')}/*.csv"
+        )
+    matches = [entry] if literal.exists() else glob.glob(entry, root_dir=root, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    paths = {_name(root / match, root): root / match for match in matches if not (root / match).is_dir()}
+    if not paths:
+        what = "matches no file" if glob.has_magic(entry) else "does not exist"
+        raise ConfigurationError(
+            f"{entry!r} {what} (looked in {root})",
+            where=WHERE,
+            fix="correct the path (it is relative to the project's folder), or put the file there",
+        )
+    return paths
+
+
+def _name(path: Path, root: Path) -> str:
+    """Name that is the same on every machine for a file inside the project."""
+    path = Path(os.path.normpath(path))
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def _look(name: str, path: Path, index: FileIndex) -> ObservedFile:
+    try:
+        return ObservedFile(name=name, path=str(path), sha256=index.sha256(path), size=path.stat().st_size)
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror or error}",
+            where=name,
+            fix="make the file readable for the user who runs this, or take it out of source.files",
+        ) from error

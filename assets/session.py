@@ -1,0 +1,53 @@
+"""Opens a pipeline of this project: its configuration, the store and the chain together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from assets.chain import CHAIN
+from assets.config.home import Home, home, project_root
+from assets.config.load import load_pipeline
+from assets.config.pipeline import Pipeline
+from assets.progress import Sink, discard
+from assets.store.program import Launcher, start_program
+from assets.store.runner import Runner
+from assets.store.store import Store
+
+
+def open_runner(
+    name: str,
+    *,
+    config: Pipeline | None = None,
+    settings: Home | None = None,
+    sample: int | None = None,
+    forced: Iterable[str] = (),
+    sink: Sink = discard,
+    launcher: Launcher = start_program,
+) -> Runner:
+    """Open a pipeline.
+
+    Args:
+        name: folder under `pipelines/`.
+        config: its configuration, where it was read already; else `defs.yaml` is read.
+        settings: of this machine; else they are read from the environment.
+        sample: see `Runner`.
+        forced: see `Runner`.
+        sink: see `Runner`.
+        launcher: see `Runner`.
+
+    Raises:
+        ConfigurationError: with every error of the configuration at once.
+        StoreError: if the store has another format.
+    """
+    settings = settings or home()
+    return Runner(
+        store=Store(settings.store, settings.path / "cache"),
+        chain=CHAIN,
+        name=name,
+        config=config or load_pipeline(name, project_root()),
+        home=settings,
+        sample=sample,
+        forced=frozenset(forced),
+        sink=sink,
+        launcher=launcher,
+    )

@@ -1,0 +1,1 @@
+"""Objects, digests, keys, records, references and the plan; knows no step by name."""

@@ -1,0 +1,60 @@
+"""Digests of files, remembered while a file's size, time and inode stay the same."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from pathlib import Path
+
+from assets.store.digests import digest_file
+
+RACY_SECONDS = 2.0
+"""A file changed this recently may change again within its time stamp's resolution, so its digest is not remembered
+(the same rule as git's for its index)."""
+
+
+class FileIndex:
+    """Remembers digests in one JSON file; losing it costs only time.
+
+    Attributes:
+        path: where the index is kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._entries: dict[str, list[int | str]] = {}
+        self._changed = False
+        try:
+            self._entries = json.loads(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            # A missing or torn index is an empty one: every entry can be had again from the file itself.
+            self._entries = {}
+
+    def sha256(self, path: Path) -> str:
+        """Hexadecimal SHA-256 of a file's bytes; read again only when its size, time or inode changed.
+
+        Raises:
+            OSError: if the file cannot be read.
+        """
+        status = path.stat()
+        facts: list[int | str] = [status.st_size, status.st_mtime_ns, status.st_ino]
+        known = self._entries.get(str(path))
+        if known is not None and known[:3] == facts:
+            return str(known[3])
+        digest = digest_file(path)
+        if time.time() - status.st_mtime > RACY_SECONDS:
+            self._entries[str(path)] = [*facts, digest]
+            self._changed = True
+        return digest
+
+    def save(self) -> None:
+        """Write what was learned, without entries of files that are gone. Of two writers the last one stands."""
+        if not self._changed:
+            return
+        kept = {name: entry for name, entry in self._entries.items() if Path(name).exists()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        part.write_text(json.dumps(kept))
+        part.replace(self.path)
+        self._changed = False

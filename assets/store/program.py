@@ -1,0 +1,194 @@
+"""Runs a step's function in a process of its own: `python -m PROGRAM SPEC.json`, by the chain or by hand.
+
+The process that started it publishes; the program only fills two folders. It refuses to run code other than the one
+that its spec names, and stops when the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from assets import errors
+from assets.errors import FreshtuneError, StoreError
+from assets.progress import Progress, Sink, file_sink
+from assets.store.code import code_digest, code_pieces
+from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
+
+PARENT = "FRESHTUNE_PARENT"
+"""Environment variable with the process id that the program must not outlive; unset when a person runs it."""
+
+Launcher = Callable[[Sequence[str], Mapping[str, str]], None]
+"""Runs a command with further environment variables and waits for it; how it ended is read from the result file."""
+
+
+def start_program(command: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Launcher that starts a plain child process."""
+    subprocess.run(command, env={**os.environ, **environment}, check=False)
+
+
+def run_program(
+    step: Step, build: Build, arguments: Mapping[str, Any], roots: Sequence[str], launcher: Launcher
+) -> Measurements:
+    """Run a step's function in a process of its own and return its measurements.
+
+    Raises:
+        FreshtuneError: what the function raised.
+        StoreError: if the process ended without a result.
+    """
+    assert step.program is not None
+    spec = {
+        "function": step.function,
+        "arguments": dict(arguments),
+        "inputs": {name: str(path) for name, path in build.inputs.items()},
+        "externals": {name: dataclasses.asdict(seen) for name, seen in build.externals.items()},
+        "content": str(build.content),
+        "trace": str(build.trace),
+        "work": str(build.work),
+        "step": step.name,
+        "pipeline": build.pipeline,
+        "roots": list(roots),
+        "code": code_digest(code_pieces(roots)),
+    }
+    path, progress, result = (build.work / name for name in ("spec.json", "progress.jsonl", "result.json"))
+    for stale in (progress, result):
+        stale.unlink(missing_ok=True)
+    text = json.dumps(spec, indent=1, sort_keys=True)
+    path.write_text(text, encoding="utf-8")
+    with _followed(progress, build.progress.sink):
+        launcher([sys.executable, "-m", step.program, str(path)], {PARENT: str(os.getpid())})
+    if not result.exists():
+        raise StoreError(
+            f"the program of step {step.name} ended without a result (it was killed, or the machine ran out of memory)",
+            where=build.pipeline,
+            fix=f"run again; to see it fail by hand: python -m {step.program} {path} --output /tmp/try",
+        )
+    found = json.loads(result.read_text(encoding="utf-8"))
+    if "error" in found:
+        raise _revived(found["error"])
+    (build.trace / "spec.json").write_text(text, encoding="utf-8")
+    measurements: Measurements = found["measurements"]
+    return measurements
+
+
+def _revived(error: Mapping[str, str]) -> FreshtuneError:
+    kind = getattr(errors, error["type"], StoreError)
+    revived: FreshtuneError = kind(error["what"], where=error["where"], fix=error["fix"])
+    return revived
+
+
+@contextmanager
+def _followed(path: Path, sink: Sink) -> Iterator[None]:
+    """Hand on the events that another process appends to a file, as they come."""
+    done = threading.Event()
+
+    def follow() -> None:
+        position = 0
+        while True:
+            last = done.wait(0.1)
+            if path.exists():
+                with path.open("rb") as file:
+                    file.seek(position)
+                    data = file.read()
+                # A line that is still being written is read next time.
+                whole = data.rfind(b"\n") + 1
+                for line in data[:whole].splitlines():
+                    sink(json.loads(line))
+                position += whole
+            if last:
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def main() -> int:
+    """Run the function that a spec names; the program of every step that has one.
+
+    Returns:
+        Exit code: 0 done, 1 the function failed, 2 the spec is not for this code.
+    """
+    parser = argparse.ArgumentParser(description="Run one step from the spec that the chain wrote for it.")
+    parser.add_argument("spec", type=Path, help="JSON file; a copy is kept in the trace of every result")
+    parser.add_argument("--output", type=Path, help="folder for the result, when run by hand")
+    given = parser.parse_args()
+    spec = json.loads(given.spec.read_text(encoding="utf-8"))
+    if given.output is not None:
+        spec |= {part: str(given.output / part) for part in ("content", "trace", "work")}
+        for part in ("content", "trace", "work"):
+            Path(spec[part]).mkdir(parents=True, exist_ok=True)
+    _stop_with_parent()
+    work = Path(spec["work"])
+    with _pipes():
+        result, code = _run(spec, file_sink(work / "progress.jsonl"))
+    unfinished = work / "result.json.part"
+    unfinished.write_text(json.dumps(result), encoding="utf-8")
+    unfinished.replace(work / "result.json")
+    if "error" in result:
+        sys.stderr.write(f"{result['error']['where']}: {result['error']['what']}\n  fix: {result['error']['fix']}\n")
+    return code
+
+
+def _run(spec: Mapping[str, Any], sink: Sink) -> tuple[dict[str, Any], int]:
+    if code_digest(code_pieces(spec["roots"])) != spec["code"]:
+        what = "the code of this program is not the code that its spec names; its result would be recorded wrongly"
+        error = {"type": "StoreError", "what": what, "where": spec["step"], "fix": "run the pipeline again"}
+        return {"error": error}, 2
+    build = Build(
+        inputs={name: Path(path) for name, path in spec["inputs"].items()},
+        externals={
+            name: Observation(**{**seen, "files": tuple(ObservedFile(**file) for file in seen["files"])})
+            for name, seen in spec["externals"].items()
+        },
+        content=Path(spec["content"]),
+        trace=Path(spec["trace"]),
+        work=Path(spec["work"]),
+        progress=Progress(spec["step"], sink),
+        pipeline=spec["pipeline"],
+    )
+    module, _, name = spec["function"].partition(":")
+    try:
+        measurements = getattr(importlib.import_module(module), name)(build, **spec["arguments"])
+    except FreshtuneError as error:
+        said = {"type": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+        return {"error": said}, 1
+    return {"measurements": measurements}, 0
+
+
+def _stop_with_parent() -> None:
+    """Stop at once when the process that waits for the result is gone."""
+    parent = os.environ.get(PARENT)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _pipes() -> Any:
+    """Dagster's side of the conversation, where Dagster started the program."""
+    if "DAGSTER_PIPES_CONTEXT" not in os.environ:
+        return nullcontext()
+    from dagster_pipes import open_dagster_pipes
+
+    return open_dagster_pipes()

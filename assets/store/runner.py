@@ -1,0 +1,552 @@
+"""Plans and runs the steps of one pipeline: both faces, Dagster's and the command line's, go through here."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import importlib
+import importlib.metadata
+import json
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from assets.config.home import Home
+from assets.config.pipeline import Pipeline
+from assets.errors import BlockedError, ConfigurationError, StoreError
+from assets.progress import Progress, Sink, discard
+from assets.store.code import code_digest, code_pieces
+from assets.store.digests import canonical_json, digest_json
+from assets.store.plan import Plan, Reason, StepPlan, differences
+from assets.store.program import Launcher, run_program, start_program
+from assets.store.step import Build, LogEntry, Measurements, Observation, Outcome, Settlement, Step
+from assets.store.store import MEASUREMENTS, Record, Store
+
+Action = Literal["built", "reused", "fresh"]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of one step in a run.
+
+    Attributes:
+        step: its name.
+        action: `built`; `reused` (found in the store, the reference was moved); `fresh` (stood already).
+        reasons: why it was not fresh.
+        seconds: how long this took now.
+        record: what it stands for.
+        measurements: what its function measured when it was built.
+        outcomes: its checks, evaluated now.
+    """
+
+    step: str
+    action: Action
+    reasons: tuple[Reason, ...]
+    seconds: float
+    record: Record
+    measurements: Measurements
+    outcomes: Mapping[str, Outcome]
+
+    def json(self) -> dict[str, Any]:
+        """As `freshtune run --json` prints it."""
+        return {
+            "step": self.step,
+            "action": self.action,
+            "seconds": round(self.seconds, 3),
+            "key": self.record.key,
+            "digest": self.record.content,
+        }
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a key is digested from, and what was observed for it."""
+
+    ingredients: dict[str, Any]
+    externals: Mapping[str, Observation]
+    files: dict[str, dict[str, list[Any]]]
+
+    @property
+    def key(self) -> str:
+        parts = self.ingredients
+        return digest_json({**parts, "code": code_digest(parts["code"])})
+
+
+@dataclass
+class Runner:
+    """One pipeline in one environment, over one store.
+
+    Attributes:
+        store: where results are kept.
+        chain: the steps, in an order in which each comes after its inputs.
+        name: the pipeline's name.
+        config: the pipeline's configuration.
+        home: settings of this machine.
+        sample: only so many rows, in an environment of its own, or None for all.
+        forced: steps to build even if they are fresh.
+        sink: takes progress events.
+        launcher: starts the program of a step that has one.
+    """
+
+    store: Store
+    chain: Sequence[Step]
+    name: str
+    config: Pipeline
+    home: Home
+    sample: int | None = None
+    forced: frozenset[str] = frozenset()
+    sink: Sink = discard
+    launcher: Launcher = start_program
+    _observed: dict[str, Mapping[str, Observation]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [step.name for step in self.chain]
+        for unknown in sorted(self.forced - set(names)):
+            raise ConfigurationError(f"no step {unknown!r}", where=self.name, fix=f"steps are {', '.join(names)}")
+
+    @property
+    def environment(self) -> str:
+        """Whose references and promotion log are used; a sample never touches those of the whole."""
+        return self.home.environment if self.sample is None else f"{self.home.environment}-sample-{self.sample}"
+
+    def step(self, name: str) -> Step:
+        """A step by name."""
+        return next(step for step in self.chain if step.name == name)
+
+    # What a key is made of
+
+    def arguments(self, step: Step) -> dict[str, tuple[str, Any]]:
+        """A step's part of the configuration: argument name → (dotted path, plain JSON value)."""
+        found: dict[str, tuple[str, Any]] = {}
+        for path in step.configuration:
+            if path == "run.sample":
+                found["sample"] = (path, self.sample)
+                continue
+            value: Any = self.config
+            for part in path.split("."):
+                value = getattr(value, part)
+            if isinstance(value, BaseModel) and "." not in path:
+                fields = value.model_dump(mode="json")
+                found |= {name: (f"{path}.{name}", fields[name]) for name in fields}
+            else:
+                plain = _plain(value)
+                found[path.rsplit(".", 1)[-1]] = (path, plain)
+        return found
+
+    def settings(self, step: Step) -> dict[str, Any]:
+        """What the configuration adds to a step's key: dotted path → value. What is None adds nothing."""
+        leaves: dict[str, Any] = {}
+        for path, value in self.arguments(step).values():
+            leaves |= _leaves(path, value)
+        return leaves
+
+    def observe(self, step: Step) -> Mapping[str, Observation]:
+        """What a step reads from outside the store, looked at once for each runner."""
+        if step.externals is None:
+            return {}
+        if step.name not in self._observed:
+            self._observed[step.name] = step.externals(self.config, self.store.index)
+        return self._observed[step.name]
+
+    def roots(self, step: Step) -> tuple[str, ...]:
+        """Where the code that a step's function reaches begins."""
+        return (step.function, *(step.roots(self.config) if step.roots else ()))
+
+    def _made(self, step: Step, inputs: Mapping[str, str]) -> _Made:
+        observed = self.observe(step)
+        # A decision is fresh while it names the same challenger, test set and gate settings: code does not count.
+        code = {} if step.decides else code_pieces(self.roots(step))
+        return _Made(
+            ingredients={
+                "step": step.name,
+                "code": code,
+                "configuration": self.settings(step),
+                "environment": _versions(step.environment),
+                "inputs": {**inputs, **{name: seen.digest for name, seen in observed.items()}},
+            },
+            externals=observed,
+            files={
+                name: {file.name: [file.sha256, file.size] for file in seen.files} for name, seen in observed.items()
+            },
+        )
+
+    def code_version(self, step: Step) -> str:
+        """Digest of a step's code, configuration and environment, for Dagster."""
+        code = code_digest(code_pieces(self.roots(step)))
+        return digest_json([code, self.settings(step), _versions(step.environment)])[:16]
+
+    # The plan
+
+    def plan(self, to: str | None = None) -> Plan:
+        """What a run would do, without computing anything.
+
+        Args:
+            to: last step that is wanted, or None for the whole chain.
+
+        Raises:
+            ConfigurationError: if there is no such step, or what the configuration names is not there.
+        """
+        known: dict[str, str] = {}
+        steps: dict[str, StepPlan] = {}
+        for step in self.closure(to):
+            entry = self._plan_step(step, known, steps)
+            steps[step.name] = entry
+            if entry.record is not None and entry.state in {"fresh", "reusable"}:
+                known[step.name] = entry.record.content
+        self.store.index.save()
+        return Plan(self.name, tuple(steps.values()))
+
+    def closure(self, to: str | None) -> list[Step]:
+        """The steps up to one, and only those that it needs, in the order of the chain."""
+        if to is None:
+            return list(self.chain)
+        names = [step.name for step in self.chain]
+        if to not in names:
+            raise ConfigurationError(f"no step {to!r}", where=self.name, fix=f"steps are {', '.join(names)}")
+        wanted = {to}
+        for step in reversed(self.chain):
+            if step.name in wanted:
+                wanted |= set(step.inputs)
+        return [step for step in self.chain if step.name in wanted]
+
+    def _plan_step(self, step: Step, known: Mapping[str, str], before: Mapping[str, StepPlan]) -> StepPlan:
+        standing = self.stands_for(step)
+        seconds = standing.seconds if standing else None
+        unknown = [name for name in step.inputs if name not in known]
+        inputs = {name: known.get(name, "") for name in step.inputs}
+        made = self._made(step, inputs)
+        waiting = tuple(Reason("input", name) for name in unknown)
+        if unknown:
+            own = () if standing is None else self._reasons(step, standing, made)
+            own = tuple(reason for reason in own if not (reason.kind == "input" and reason.what in step.inputs))
+            forced = (Reason("forced", ""),) if step.name in self.forced else ()
+            state: Literal["stale", "pending"] = "stale" if own or forced else "pending"
+            return StepPlan(step.name, state, (*forced, *own, *waiting), estimated_seconds=seconds)
+        reasons = self._unfresh(step, standing, made)
+        if not reasons:
+            return StepPlan(step.name, "fresh", (), made.key, standing)
+        found = None if step.decides or step.name in self.forced else self._whole(self.store.record(made.key))
+        if found is not None:
+            return StepPlan(step.name, "reusable", reasons, made.key, found)
+        return StepPlan(step.name, "stale", reasons, made.key, estimated_seconds=seconds)
+
+    def _reasons(self, step: Step, standing: Record, made: _Made) -> tuple[Reason, ...]:
+        kinds = {name: seen.kind for name, seen in made.externals.items()}
+        return differences(standing, made.ingredients, made.files, kinds)
+
+    def _unfresh(self, step: Step, standing: Record | None, made: _Made) -> tuple[Reason, ...]:
+        """Why what a step stands for is not what it should stand for; nothing if it is fresh."""
+        if step.name in self.forced:
+            return (Reason("forced", ""),)
+        if standing is None:
+            return (Reason("missing", step.name),)
+        if standing.key != made.key:
+            return self._reasons(step, standing, made)
+        fault = self.store.fault("objects", standing.content) or self.store.fault("traces", standing.trace)
+        if fault is not None:
+            return (Reason("damaged", f"{step.name}: {fault}"),)
+        if step.decides:
+            return self._unsettled()
+        return ()
+
+    def _unsettled(self) -> tuple[Reason, ...]:
+        entries = self.store.log(self.environment, self.name)
+        settled = self.store.settled(self.environment, self.name)
+        if not entries:
+            return (Reason("missing", "promotion log"),)
+        if settled is None or settled["number"] < entries[-1].number:
+            return (Reason("missing", f"entry {entries[-1].number} of the promotion log in the registry"),)
+        return ()
+
+    def _whole(self, record: Record | None) -> Record | None:
+        """A record whose object and trace are there, or None."""
+        if record is None or self.store.fault("objects", record.content) or self.store.fault("traces", record.trace):
+            return None
+        return record
+
+    # Running
+
+    def judge(self, step: Step, measurements: Measurements) -> dict[str, Outcome]:
+        """Evaluate a step's checks from its measurements and the present configuration."""
+        return {check.name: check.judge(measurements, self.config) for check in step.checks}
+
+    def stands_for(self, step: Step) -> Record | None:
+        """The record that a step stands for now, or None; of a step that decides, its latest decision's."""
+        if not step.decides:
+            return self.store.reference(self.environment, self.name, step.name)
+        decisions = [each for each in self.store.log(self.environment, self.name) if each.fields["kind"] == "decision"]
+        return self.store.record(decisions[-1].fields["key"]) if decisions else None
+
+    def standing(self, name: str) -> StepResult | None:
+        """What a step stands for now, with its measurements and checks, or None."""
+        record = self.stands_for(self.step(name))
+        if record is None:
+            return None
+        measurements = self.store.measurements(record.trace)
+        return StepResult(name, "fresh", (), 0.0, record, measurements, self.judge(self.step(name), measurements))
+
+    def run_step(self, name: str) -> StepResult:
+        """Make one step stand for what it should, from what its inputs stand for now.
+
+        Raises:
+            StoreError: if an input was never built.
+            BlockedError: if a blocking check of an input fails.
+            FreshtuneError: what the step's function raises.
+        """
+        started = time.perf_counter()
+        step = self.step(name)
+        inputs = {each: self._input(step, each) for each in step.inputs}
+        made = self._made(step, inputs)
+        standing = self.stands_for(step)
+        reasons = self._unfresh(step, standing, made)
+        action: Action = "fresh"
+        if reasons and step.decides:
+            standing, action = self._decide(step, made, standing, reasons), "built"
+        elif reasons:
+            standing, action = self._get_or_build(step, made, forced=name in self.forced)
+            self.store.refer(self.environment, self.name, name, standing)
+        self.store.index.save()
+        assert standing is not None
+        measurements = self.store.measurements(standing.trace)
+        outcomes = self.judge(step, measurements)
+        return StepResult(name, action, reasons, time.perf_counter() - started, standing, measurements, outcomes)
+
+    def _input(self, step: Step, name: str) -> str:
+        found = self.standing(name)
+        if found is None:
+            raise StoreError(
+                f"step {step.name} needs {name}, which was never built",
+                where=self.name,
+                fix=f"run `freshtune run {self.name}`, or select {name} and what is before it too",
+            )
+        for check in self.step(name).checks:
+            outcome = found.outcomes[check.name]
+            if check.blocking and not outcome.passed and not outcome.warning:
+                raise BlockedError(
+                    f"{step.name} refuses to run: check {check.name} of {name} failed: {outcome.message}",
+                    where=self.name,
+                    fix=f"mend the data or the configuration that the check is about, then run {name} again",
+                )
+        return found.record.content
+
+    def _get_or_build(self, step: Step, made: _Made, *, forced: bool = False) -> tuple[Record, Action]:
+        """The one primitive: what the key stands for, or what building it gives."""
+        recorded = self.store.record(made.key)
+        if not forced and self._whole(recorded) is not None:
+            assert recorded is not None
+            return recorded, "reused"
+        build = partial(self._call, step, made)
+        return self._publish(made, build, after=recorded), "built"
+
+    def _publish(self, made: _Made, build: Callable[[Path], Measurements], *, after: Record | None) -> Record:
+        """Build in a new folder and publish: trace, content, and the record last."""
+        started = time.perf_counter()
+        with self.store.staged() as folder:
+            for part in ("content", "trace"):
+                (folder / part).mkdir()
+            measurements = build(folder)
+            (folder / "trace" / MEASUREMENTS).write_bytes(canonical_json(measurements))
+            record = Record(
+                key=made.key,
+                content=self.store.publish("objects", folder / "content"),
+                trace=self.store.publish("traces", folder / "trace"),
+                ingredients=made.ingredients,
+                files=made.files,
+                seconds=time.perf_counter() - started,
+                time=time.time(),
+                by=by(),
+            )
+        record = self.store.add_record(record, after=after)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._work(made.key))
+        return record
+
+    def _work(self, key: str) -> Path:
+        return self.home.path / "work" / key
+
+    def _context(self, step: Step, made: _Made, folder: Path) -> Build:
+        work = self._work(made.key)
+        work.mkdir(parents=True, exist_ok=True)
+        digests = {name: made.ingredients["inputs"][name] for name in step.inputs}
+        return Build(
+            inputs={name: self.store.open("objects", digest) for name, digest in digests.items()},
+            externals=made.externals,
+            content=folder / "content",
+            trace=folder / "trace",
+            work=work,
+            progress=Progress(step.name, self.sink),
+            pipeline=self.name,
+            part=partial(self._part, step, digests),
+            digests=digests,
+        )
+
+    def _call(self, step: Step, made: _Made, folder: Path) -> Measurements:
+        build = self._context(step, made, folder)
+        arguments = {name: value for name, (_, value) in self.arguments(step).items()}
+        if step.program is None:
+            return _load(step.function)(build, **arguments)  # type: ignore[no-any-return]
+        return run_program(step, build, arguments, self.roots(step), self.launcher)
+
+    def _part(
+        self,
+        step: Step,
+        digests: Mapping[str, str],
+        function: str,
+        arguments: Mapping[str, Any],
+        inputs: Mapping[str, str],
+        environment: tuple[str, ...],
+    ) -> Path:
+        part = Step(name=function, description="", function=function, inputs=tuple(inputs), environment=environment)
+        made = _Made(
+            ingredients={
+                "step": function,
+                "code": code_pieces([function]),
+                "configuration": dict(arguments),
+                "environment": _versions(environment),
+                "inputs": {name: digests[given] for name, given in inputs.items()},
+            },
+            externals={},
+            files={},
+        )
+        recorded = self.store.record(made.key)
+        whole = self._whole(recorded)
+        if whole is None:
+            build = self._context(part, made, Path())
+            build = dataclasses.replace(build, progress=Progress(step.name, self.sink))
+
+            def call(folder: Path) -> Measurements:
+                given = dataclasses.replace(build, content=folder / "content", trace=folder / "trace")
+                return _load(function)(given, **arguments)  # type: ignore[no-any-return]
+
+            whole = self._publish(made, call, after=recorded)
+        return self.store.open("objects", whole.content)
+
+    # Deciding
+
+    def _variant(self, digests: Mapping[str, str], name: str, replaced: Mapping[str, str]) -> Path:
+        """The result of another step, with some inputs replaced by objects of the store."""
+        step = self.step(name)
+        known = {**self._stood(), **digests, **replaced}
+        record, _ = self._get_or_build(step, self._made(step, {each: known[each] for each in step.inputs}))
+        return self.store.open("objects", record.content)
+
+    def _stood(self) -> dict[str, str]:
+        records = {step.name: self.stands_for(step) for step in self.chain if not step.decides}
+        return {name: record.content for name, record in records.items() if record is not None}
+
+    def _decide(self, step: Step, made: _Made, standing: Record | None, reasons: tuple[Reason, ...]) -> Record:
+        """Append a decision to the promotion log, then bring what stands outside in line with it."""
+        only_settle = standing is not None and standing.key == made.key and reasons == self._unsettled()
+        if not only_settle:
+            standing = self._append_decision(step, made)
+        self.settle()
+        assert standing is not None
+        return standing
+
+    def _append_decision(self, step: Step, made: _Made) -> Record:
+        while True:
+            entries = self.store.log(self.environment, self.name)
+            after = self.store.record(made.key)
+            record = self._publish(made, partial(self._call_deciding, step, made, entries), after=after)
+            decision = json.loads((self.store.open("objects", record.content) / "decision.json").read_bytes())
+            before = entries[-1].fields["champion"] if entries else None
+            challenger = decision["challenger"]
+            fields = {
+                "kind": "decision",
+                "key": made.key,
+                "release": {"content": record.content, "trace": record.trace},
+                "decision": decision["decision"],
+                "challenger": challenger,
+                "champion": challenger if decision["decision"] == "promoted" else before,
+                "inputs": {**self._stood(), **{name: made.ingredients["inputs"][name] for name in step.inputs}},
+                "by": by(),
+                "when": time.time(),
+                "why": "; ".join(each["message"] for each in decision["comparisons"] if not each["passed"]),
+            }
+            # Another run decided meanwhile: the champion may be another one, so decide again.
+            if self.store.append(self.environment, self.name, LogEntry(len(entries), fields)):
+                return record
+
+    def _call_deciding(self, step: Step, made: _Made, entries: tuple[LogEntry, ...], folder: Path) -> Measurements:
+        build = self._context(step, made, folder)
+        measured = {each.name: self.standing(each.name) for each in self.chain if each.name != step.name}
+        build = dataclasses.replace(
+            build,
+            variant=partial(self._variant, build.digests),
+            stored=partial(self.store.open, "objects"),
+            log=entries,
+            measurements={name: found.measurements for name, found in measured.items() if found is not None},
+        )
+        arguments = {name: value for name, (_, value) in self.arguments(step).items()}
+        return _load(step.function)(build, **arguments)  # type: ignore[no-any-return]
+
+    def settle(self) -> dict[str, Any]:
+        """Bring what stands outside in line with the promotion log; returns what stands there.
+
+        Raises:
+            TransientError: if the registry cannot be reached.
+        """
+        step = next(step for step in self.chain if step.decides)
+        entries = self.store.log(self.environment, self.name)
+        assert step.settle is not None
+        settlement = Settlement(
+            pipeline=self.name,
+            environment=self.environment,
+            entries=entries,
+            content=partial(self.store.open, "objects"),
+            trace=partial(self.store.open, "traces"),
+            tracking_uri=self.home.tracking_uri,
+            artifact_root=self.home.artifact_root,
+            progress=Progress(step.name, self.sink),
+        )
+        outside: dict[str, Any] = _load(step.settle)(settlement)
+        self.store.settle(self.environment, self.name, len(entries) - 1, outside)
+        return outside
+
+
+def by() -> str:
+    """Who does this, and where: `user@machine`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a user id that has no name.
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _leaves(path: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {name: leaf for key in value for name, leaf in _leaves(f"{path}.{key}", value[key]).items()}
+    return {} if value is None else {path: value}
+
+
+def _versions(environment: Sequence[str]) -> dict[str, str]:
+    """Installed versions of libraries, cut to the granularity declared, without importing them."""
+    versions = {}
+    for declared in environment:
+        name, _, granularity = declared.partition(":")
+        parts = importlib.metadata.version(name).split("+")[0].split(".")
+        versions[name] = ".".join(parts[: {"major": 1, "minor": 2}.get(granularity, len(parts))])
+    return versions
+
+
+def _load(function: str) -> Callable[..., Any]:
+    module, _, name = function.partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return loaded

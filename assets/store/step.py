@@ -1,0 +1,205 @@
+"""What a step is: its declaration, and what its function is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from assets.progress import Progress
+
+Measurements = dict[str, Any]
+"""JSON-able numbers and short texts that a step's function returns; kept in the trace, read by checks and metadata."""
+
+
+@dataclass(frozen=True)
+class ObservedFile:
+    """One file outside the store, as it was when it was looked at.
+
+    Attributes:
+        name: name that people know it by (relative path or URL); part of the observation's digest.
+        path: where its bytes are now (local path or fsspec URL); not part of the digest.
+        sha256: hexadecimal digest of its bytes.
+        size: bytes.
+    """
+
+    name: str
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen of an input from outside the store.
+
+    Attributes:
+        kind: reason kind when it changes: `source` for labelled data, `input` otherwise.
+        location: what was configured, for messages.
+        digest: digest of what it is made of; part of the key of the step that reads it.
+        files: the files that it consists of, ordered by name; empty where it is not made of local files.
+    """
+
+    kind: str
+    location: str
+    digest: str
+    files: tuple[ObservedFile, ...] = ()
+
+
+class FileIndex(Protocol):
+    """Digests of files, remembered while size, time and inode stay the same."""
+
+    def sha256(self, path: Path) -> str:
+        """Hexadecimal SHA-256 of the file's bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """A judgement about a step's result, made again in every run from the measurements that the step left.
+
+    Attributes:
+        name: identifier, `[a-z_]+`.
+        description: what it asserts, in one plain sentence.
+        judge: from (measurements, pipeline configuration) to an outcome; must not import heavy libraries.
+        blocking: whether the steps after it refuse to run when it fails.
+    """
+
+    name: str
+    description: str
+    judge: Callable[[Measurements, Any], Outcome]
+    blocking: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found.
+
+    Attributes:
+        passed: whether it holds.
+        message: one sentence with the numbers.
+        values: JSON-able numbers behind it.
+        warning: a failure that is only a warning.
+    """
+
+    passed: bool
+    message: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One numbered entry of the promotion log of an environment and pipeline.
+
+    Attributes:
+        number: 0, 1, 2, …
+        fields: JSON object; see `assets/release`.
+    """
+
+    number: int
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a step's function is given.
+
+    Attributes:
+        inputs: content folder of each input step, verified; read-only. Traces of inputs are not given: a result must
+            depend on content alone.
+        externals: what was observed of each external input.
+        content: empty folder for what the result is (digested).
+        trace: empty folder for what is told about it (times, logs, pictures, row origins).
+        work: folder that stays when the process is killed, the same for the same key: checkpoints.
+        progress: where to say how far it is.
+        pipeline: the pipeline's name, for messages and pictures only.
+        part: builds or finds a part of the result that has a key of its own: (function, arguments, inputs,
+            environment) → content folder.
+        variant: only for a step that decides: builds or finds the result of another step of the chain with some
+            inputs replaced: (step, {input step: content digest}) → content folder.
+        stored: only for a step that decides: content folder of any object, by content digest, verified.
+        log: only for a step that decides: the entries so far, oldest first.
+        measurements: only for a step that decides: measurements of every step before it, by step.
+        digests: content digest of each input step, for lineage.
+    """
+
+    inputs: Mapping[str, Path]
+    externals: Mapping[str, Observation]
+    content: Path
+    trace: Path
+    work: Path
+    progress: Progress
+    pipeline: str = ""
+    part: Callable[[str, Mapping[str, Any], Mapping[str, str], tuple[str, ...]], Path] | None = None
+    variant: Callable[[str, Mapping[str, str]], Path] | None = None
+    stored: Callable[[str], Path] | None = None
+    log: tuple[LogEntry, ...] = ()
+    measurements: Mapping[str, Measurements] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One link of the chain.
+
+    Attributes:
+        name: the step's name and its asset's last key part.
+        description: what it does, for people; Markdown.
+        function: `module:function`; called as `function(build, **arguments)` and returns `Measurements`.
+        inputs: names of the steps whose content it reads.
+        configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
+            field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
+        externals: from (configuration, file index) to what it reads from outside the store.
+        environment: libraries whose version is part of the key, `name` or `name:minor` or `name:major`.
+        roots: from the configuration to further code that the function reaches by configuration: `module` or
+            `module:name`.
+        program: module that is started as `python -m PROGRAM SPEC.json` to run the function in a process of its own.
+        accelerator: whether it wants the GPU.
+        decides: whether it appends to the promotion log instead of being cached.
+        settle: `module:function` called after every decision, and again until it succeeds, to bring what stands
+            outside in line with the log; called as `function(settlement)`, returns JSON that is kept with the log.
+        checks: judgements about its result.
+        kinds: words for Dagster's UI.
+    """
+
+    name: str
+    description: str
+    function: str
+    inputs: tuple[str, ...] = ()
+    configuration: tuple[str, ...] = ()
+    externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
+    environment: tuple[str, ...] = ()
+    roots: Callable[[Any], tuple[str, ...]] | None = None
+    program: str | None = None
+    accelerator: bool = False
+    decides: bool = False
+    settle: str | None = None
+    checks: tuple[Check, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What a step that decides is given to bring what stands outside (a registry) in line with the log.
+
+    Attributes:
+        pipeline: the pipeline's name.
+        environment: whose log it is.
+        entries: the whole log, oldest first.
+        content: from a content digest to its local folder, verified.
+        trace: from a trace digest to its local folder, verified.
+        tracking_uri: of the MLflow server or database.
+        artifact_root: where MLflow keeps the artifacts of experiments that it makes; None: the server's own place.
+        progress: where to say how far it is.
+    """
+
+    pipeline: str
+    environment: str
+    entries: tuple[LogEntry, ...]
+    content: Callable[[str], Path]
+    trace: Callable[[str], Path]
+    tracking_uri: str
+    artifact_root: str | None
+    progress: Progress

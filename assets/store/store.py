@@ -1,0 +1,253 @@
+"""The store: immutable objects, append-only records, references and promotion logs.
+
+- `format.json`: `{"format": 1}`
+- `objects/ab/ab…/`: content of a result under its content digest, `manifest.json` last
+- `traces/cd/cd…/`: what is told about it, under its own digest
+- `records/ef/ef…/0000.json`: key → content and trace; the highest number stands
+- `references/ENVIRONMENT/PIPELINE/STEP.json`: what a step currently stands for
+- `promotions/ENVIRONMENT/PIPELINE/00000000.json`: the promotion log
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from assets.errors import DamagedError, StoreError
+from assets.store.digests import canonical_json, digest_content, digest_file, files_under
+from assets.store.index import FileIndex
+from assets.store.step import LogEntry, Measurements
+from assets.store.storage import MANIFEST, LocalStorage, open_storage, read_only, staging
+
+FORMAT = 1
+MEASUREMENTS = "measurements.json"
+
+Kind = Literal["objects", "traces"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """That a key was once made into something.
+
+    Attributes:
+        key: digest of what it is made from.
+        content: digest of the object.
+        trace: digest of the trace.
+        ingredients: what the key is the digest of; tells why a later key differs.
+        files: for each external input, its files by name with [sha256, bytes].
+        seconds: how long it took to build.
+        time: Unix time of publication, in seconds.
+        by: user and machine.
+        number: place among the records of the key; the highest stands.
+    """
+
+    key: str
+    content: str
+    trace: str
+    ingredients: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, list[Any]]]
+    seconds: float
+    time: float
+    by: str
+    number: int = 0
+
+
+class Store:
+    """Everything that was ever built, by content.
+
+    Attributes:
+        url: folder or fsspec URL.
+        index: remembered digests of local files.
+    """
+
+    def __init__(self, url: str, cache: Path) -> None:
+        """Open a store, or start one.
+
+        Args:
+            url: folder or fsspec URL of the store.
+            cache: local folder for what can be had again: fetched objects, digests of files.
+
+        Raises:
+            StoreError: if it was written by another format of the store.
+        """
+        self.url = url
+        self._storage = open_storage(url)
+        self._cache = cache
+        self.index = FileIndex(cache / "files.json")
+        self._check_format()
+
+    def _check_format(self) -> None:
+        try:
+            found = json.loads(self._storage.read("format.json"))["format"]
+        except FileNotFoundError:
+            self._storage.create("format.json", canonical_json({"format": FORMAT}))
+            return
+        if found != FORMAT:
+            raise StoreError(
+                f"the store has format {found}; this version of freshtune reads format {FORMAT}",
+                where=self.url,
+                fix="use the version of freshtune that wrote it, or point FRESHTUNE_STORE at another folder",
+            )
+
+    # Objects and traces
+
+    @contextmanager
+    def staged(self) -> Iterator[Path]:
+        """A new empty folder to build in, from which `publish` takes the result."""
+        base = self._storage.root if isinstance(self._storage, LocalStorage) else self._cache
+        with staging(base / "staging") as path:
+            yield path
+
+    def publish(self, kind: Kind, folder: Path) -> str:
+        """Publish a folder by content and return its digest; the folder is gone afterwards.
+
+        Content is digested by the values of its tables, a trace by its bytes. What was published first stands.
+        """
+        files = {
+            path.relative_to(folder).as_posix(): {"sha256": digest_file(path), "size": path.stat().st_size}
+            for path in files_under(folder)
+        }
+        digest = digest_content(folder)
+        manifest = {"format": FORMAT, "digest": digest, "files": files}
+        name = _name(kind, digest)
+        if self.fault(kind, digest) is not None:
+            self._storage.remove(name)
+            (folder / MANIFEST).write_bytes(canonical_json(manifest))
+            read_only(folder)
+            self._storage.publish(folder, name)
+        return digest
+
+    def manifest(self, kind: Kind, digest: str) -> dict[str, Any]:
+        """Manifest of an object or trace.
+
+        Raises:
+            DamagedError: if there is none, or it is no manifest.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self._storage.read(f"{_name(kind, digest)}/{MANIFEST}"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise DamagedError(f"{kind[:-1]} {digest[:12]} is not in the store", where=self.url) from None
+        except ValueError:
+            raise DamagedError(f"{kind[:-1]} {digest[:12]}: {MANIFEST} is damaged", where=self.url) from None
+        return manifest
+
+    def fault(self, kind: Kind, digest: str) -> str | None:
+        """What is wrong with an object or trace, or None if it is whole.
+
+        A local file is read again only if its size, time or inode changed since it was last read whole; of an object
+        storage the sizes are compared, and whoever fetches a file checks its digest.
+        """
+        try:
+            files: dict[str, dict[str, Any]] = self.manifest(kind, digest)["files"]
+        except DamagedError as error:
+            return error.what
+        sizes = self._storage.sizes(_name(kind, digest))
+        for name, facts in files.items():
+            short = facts["size"] - sizes.get(name, 0)
+            if name not in sizes:
+                return f"{name} is missing"
+            if short:
+                return f"{name}, {abs(short)} bytes {'short' if short > 0 else 'too long'}"
+        if isinstance(self._storage, LocalStorage):
+            return self._altered(self._storage.root / _name(kind, digest), files)
+        return None
+
+    def _altered(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
+        for name, facts in files.items():
+            if self.index.sha256(folder / name) != facts["sha256"]:
+                return f"{name}, bytes altered"
+        return None
+
+    def open(self, kind: Kind, digest: str) -> Path:
+        """Local folder of an object or trace, its bytes checked.
+
+        Raises:
+            DamagedError: if it is missing or its bytes are not those of its manifest.
+        """
+        fault = self.fault(kind, digest)
+        name = _name(kind, digest)
+        if fault is None and not isinstance(self._storage, LocalStorage):
+            folder = self._storage.local(name, self._cache)
+            fault = self._altered(folder, self.manifest(kind, digest)["files"])
+            if fault is not None:
+                LocalStorage(self._cache).remove(name)
+        if fault is not None:
+            raise DamagedError(f"{kind[:-1]} {digest[:12]} is damaged: {fault}", where=self.url, fix="run again")
+        return self._storage.local(name, self._cache)
+
+    def measurements(self, trace: str) -> Measurements:
+        """What the step's function measured when it made this trace."""
+        measured: Measurements = json.loads((self.open("traces", trace) / MEASUREMENTS).read_bytes())
+        return measured
+
+    # Records
+
+    def record(self, key: str) -> Record | None:
+        """The record of a key that stands, or None."""
+        names = self._storage.children(_records(key))
+        if not names:
+            return None
+        return Record(**json.loads(self._storage.read(f"{_records(key)}/{names[-1]}")))
+
+    def add_record(self, record: Record, *, after: Record | None) -> Record:
+        """Append a record behind the one that stands, or adopt the one that another process appended meanwhile."""
+        record = replace(record, number=0 if after is None else after.number + 1)
+        if self._storage.create(f"{_records(record.key)}/{record.number:04d}.json", canonical_json(asdict(record))):
+            return record
+        standing = self.record(record.key)
+        assert standing is not None
+        return standing
+
+    # References
+
+    def reference(self, environment: str, pipeline: str, step: str) -> Record | None:
+        """The record that a step currently stands for, or None."""
+        try:
+            return Record(**json.loads(self._storage.read(f"references/{environment}/{pipeline}/{step}.json")))
+        except FileNotFoundError:
+            return None
+
+    def refer(self, environment: str, pipeline: str, step: str, record: Record) -> None:
+        """Let a step stand for a record."""
+        self._storage.replace(f"references/{environment}/{pipeline}/{step}.json", canonical_json(asdict(record)))
+
+    # Promotion log
+
+    def log(self, environment: str, pipeline: str) -> tuple[LogEntry, ...]:
+        """Entries of a promotion log, oldest first."""
+        folder = f"promotions/{environment}/{pipeline}"
+        return tuple(
+            LogEntry(number, json.loads(self._storage.read(f"{folder}/{name}")))
+            for number, name in enumerate(name for name in self._storage.children(folder) if name[0].isdigit())
+        )
+
+    def append(self, environment: str, pipeline: str, entry: LogEntry) -> bool:
+        """Append an entry; False if another process took its number."""
+        name = f"promotions/{environment}/{pipeline}/{entry.number:08d}.json"
+        return self._storage.create(name, canonical_json(dict(entry.fields)))
+
+    def settled(self, environment: str, pipeline: str) -> dict[str, Any] | None:
+        """What stands outside as of the last settled entry: {"number": …, …}, or None."""
+        try:
+            data = self._storage.read(f"promotions/{environment}/{pipeline}/settled.json")
+        except FileNotFoundError:
+            return None
+        settled: dict[str, Any] = json.loads(data)
+        return settled
+
+    def settle(self, environment: str, pipeline: str, number: int, outside: Mapping[str, Any]) -> None:
+        """Write down that what stands outside is in line with the log up to an entry."""
+        name = f"promotions/{environment}/{pipeline}/settled.json"
+        self._storage.replace(name, canonical_json({**outside, "number": number}))
+
+
+def _name(kind: Kind, digest: str) -> str:
+    return f"{kind}/{digest[:2]}/{digest}"
+
+
+def _records(key: str) -> str:
+    return f"records/{key[:2]}/{key}"

@@ -1,0 +1,53 @@
+"""Judgements about validation, from what the step measured and the limits that are configured now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assets.store.step import Outcome
+
+if TYPE_CHECKING:
+    from assets.config.pipeline import Pipeline
+    from assets.store.step import Measurements
+
+
+def judge_quarantine(measurements: Measurements, config: Pipeline) -> Outcome:
+    """Whether the share of rows in quarantine is within `validation.max_quarantined`."""
+    quarantined, rows = measurements["quarantined"], measurements["rows_in"]
+    share, limit = quarantined / max(rows, 1), config.validation.max_quarantined
+    reasons = measurements["quarantined_by_expectation"]
+    why = ", ".join(
+        f"{name} {count:,}" for name, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    )
+    return Outcome(
+        passed=share <= limit,
+        message=f"{quarantined:,} of {rows:,} rows ({share:.2%}) are in quarantine, at most {limit:.2%} may be"
+        + (f" – {why}" if why else ""),
+        values={"share": share, "limit": limit, "quarantined": quarantined, "by_expectation": reasons},
+    )
+
+
+def judge_table_expectations(measurements: Measurements, config: Pipeline) -> Outcome:
+    """Whether every critical expectation about the table as a whole holds."""
+    results = [result for result in measurements["table_expectations"] if result["severity"] == "critical"]
+    return _outcome(len(results), [result for result in results if not result["success"]], "about the whole table")
+
+
+def judge_warnings(measurements: Measurements, config: Pipeline) -> Outcome:
+    """Whether every expectation of severity `warning` holds; one that does not is only a warning."""
+    failed = measurements["warnings"]
+    return _outcome(measurements["warning_expectations"], failed, "of severity warning", warning=bool(failed))
+
+
+def _outcome(count: int, failed: list[dict[str, Any]], which: str, *, warning: bool = False) -> Outcome:
+    told = "; ".join(
+        f"{result['type']}{'(' + result['column'] + ')' if result['column'] else ''} saw {result['observed']}"
+        for result in failed
+    )
+    message = f"{len(failed)} of {count} expectations {which} do not hold: {told}"
+    return Outcome(
+        passed=not failed,
+        message=message if failed else f"all {count} expectations {which} hold",
+        values={"failed": failed},
+        warning=warning,
+    )

@@ -1,0 +1,76 @@
+"""Fixture that runs the step `raw` on files given as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from assets.raw.read import read
+from assets.store.digests import digest_content
+from assets.store.step import Build, Measurements, Observation, ObservedFile
+
+
+@dataclass(frozen=True)
+class Raw:
+    build: Build
+    measurements: Measurements
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return list(pq.read_table(self.build.content / "rows.parquet").to_pylist())
+
+    @property
+    def rejected(self) -> list[dict[str, Any]]:
+        return list(pq.read_table(self.build.content / "rejected.parquet").to_pylist())
+
+    @property
+    def origins(self) -> list[dict[str, Any]]:
+        return list(pq.read_table(self.build.trace / "origins.parquet").to_pylist())
+
+    @property
+    def content(self) -> str:
+        return digest_content(self.build.content)
+
+    @property
+    def pairs(self) -> set[tuple[str | None, str | None]]:
+        return {(row["text"], row["label"]) for row in self.rows}
+
+
+Read = Callable[..., Raw]
+
+
+def observed(folder: Path, files: Mapping[str, bytes]) -> Observation:
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = []
+    for number, (name, data) in enumerate(sorted(files.items())):
+        path = folder / f"{number}.bytes"
+        path.write_bytes(data)
+        seen.append(ObservedFile(name=name, path=str(path), sha256=hashlib.sha256(data).hexdigest(), size=len(data)))
+    return Observation(kind="source", location=", ".join(files), digest="0", files=tuple(seen))
+
+
+@pytest.fixture
+def read_files(make_build: Callable[..., Build], tmp_path: Path) -> Read:
+    """`read_files({"a.csv": b"…"}, **arguments)` runs the step and gives its result."""
+
+    def run(files: Mapping[str, bytes], *, keep: tuple[str, ...] = (), **arguments: Any) -> Raw:
+        build = make_build()
+        source = observed(build.work / "source", files)
+        build = Build(**{**vars(build), "externals": {"source": source}})
+        defaults: dict[str, Any] = {
+            "format": "auto",
+            "names": None,
+            "quoting": "auto",
+            "encoding": "utf-8",
+            "columns": {"text": "text", "label": "label", "keep": list(keep)},
+            "sample": None,
+        }
+        return Raw(build, read(build, **{**defaults, **arguments}))
+
+    return run

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from assets.store import index as module
+from assets.store.digests import digest_file
+from assets.store.index import FileIndex
+
+
+def old(path: Path, text: str) -> Path:
+    """A file that was last changed long enough ago to be remembered."""
+    path.write_text(text)
+    os.utime(path, (time.time() - 100, time.time() - 100))
+    return path
+
+
+def test_an_unchanged_file_is_read_once_even_across_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = old(tmp_path / "a", "one")
+    first = FileIndex(tmp_path / "cache" / "files.json")
+    digest = first.sha256(path)
+    first.save()
+    monkeypatch.setattr(module, "digest_file", lambda path: pytest.fail(f"read {path} again"))
+    assert FileIndex(tmp_path / "cache" / "files.json").sha256(path) == digest
+
+
+def test_a_change_of_size_time_or_inode_is_seen(tmp_path: Path) -> None:
+    index = FileIndex(tmp_path / "files.json")
+    path = old(tmp_path / "a", "one")
+    index.sha256(path)
+    old(path, "two")
+    os.utime(path, (time.time() - 50, time.time() - 50))
+    assert index.sha256(path) == digest_file(path)
+    status = path.stat()
+    replacement = tmp_path / "b"
+    replacement.write_text("six")
+    os.utime(replacement, ns=(status.st_atime_ns, status.st_mtime_ns))
+    replacement.replace(path)
+    assert index.sha256(path) == digest_file(path)
+
+
+def test_a_file_that_just_changed_is_not_remembered(tmp_path: Path) -> None:
+    index = FileIndex(tmp_path / "files.json")
+    path = tmp_path / "a"
+    path.write_text("one")
+    status = path.stat()
+    index.sha256(path)
+    path.write_text("two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert index.sha256(path) == digest_file(path)
+
+
+def test_a_torn_index_is_an_empty_one_and_gone_files_leave_it(tmp_path: Path) -> None:
+    path = tmp_path / "files.json"
+    path.write_text('{"a": [1')
+    index = FileIndex(path)
+    kept, gone = old(tmp_path / "kept", "1"), old(tmp_path / "gone", "2")
+    index.sha256(kept)
+    index.sha256(gone)
+    gone.unlink()
+    index.save()
+    assert "kept" in path.read_text()
+    assert "gone" not in path.read_text()

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from assets.errors import DataError, StoreError
+from assets.progress import Event
+from assets.store import program
+from assets.store.program import PARENT, run_program, start_program
+from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
+from tests.conftest import MakeBuild
+
+ROOTS = ["assets.store.digests:digest_json"]
+
+PROGRAM = """
+import sys
+from assets.store.program import main
+raise SystemExit(main())
+"""
+
+
+def work(build: Build, *, mode: str) -> Measurements:
+    """What the tests run in another process."""
+    if mode == "fails":
+        raise DataError("row 3 is bad", where="a.csv", fix="mend it")
+    if mode == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if mode == "waits":
+        (build.work / "started").touch()
+        time.sleep(60)
+    with build.progress.bar("working", 2) as advance:
+        advance()
+        advance(loss=0.5)
+    words = Path(build.externals["source"].files[0].path).read_text()
+    (build.content / "a.txt").write_text((build.inputs["before"] / "b.txt").read_text() + words)
+    return {"mode": mode}
+
+
+@pytest.fixture
+def build(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
+    (tmp_path / "b.txt").write_text("before ")
+    source = tmp_path / "s.txt"
+    source.write_text("source")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), str(tmp_path)]))
+    (tmp_path / "tiny_program.py").write_text(PROGRAM)
+    seen = Observation("source", "s", "1", (ObservedFile("s.txt", str(source), "2", 6),))
+    return make_build(inputs={"before": tmp_path}, externals={"source": seen})
+
+
+def step() -> Step:
+    return Step("tiny", "works", "tests.store.test_program:work", program="tiny_program")
+
+
+def test_a_program_fills_the_folders_and_its_progress_is_followed(build: Build, events: list[Event]) -> None:
+    assert run_program(step(), build, {"mode": "works"}, ROOTS, start_program) == {"mode": "works"}
+    assert (build.content / "a.txt").read_text() == "before source"
+    assert [event["kind"] for event in events] == ["start", "advance", "advance", "end"]
+    assert {event["step"] for event in events} == {"tiny"}
+    assert events[2]["values"] == {"loss": 0.5}
+
+
+def test_what_the_function_raises_is_raised_here(build: Build) -> None:
+    with pytest.raises(DataError, match="a.csv: row 3 is bad\n  fix: mend it"):
+        run_program(step(), build, {"mode": "fails"}, ROOTS, start_program)
+
+
+def test_a_killed_program_is_said(build: Build) -> None:
+    with pytest.raises(StoreError, match="the program of step tiny ended without a result"):
+        run_program(step(), build, {"mode": "killed"}, ROOTS, start_program)
+
+
+def test_a_result_of_an_earlier_try_is_not_taken_for_this_one(build: Build) -> None:
+    run_program(step(), build, {"mode": "works"}, ROOTS, start_program)
+    with pytest.raises(StoreError, match="ended without a result"):
+        run_program(step(), build, {"mode": "killed"}, ROOTS, start_program)
+
+
+def test_code_other_than_the_specs_is_refused(build: Build) -> None:
+    def launch(command: Sequence[str], environment: Mapping[str, str]) -> None:
+        path = Path(command[-1])
+        spec = json.loads(path.read_text())
+        path.write_text(json.dumps(spec | {"code": "0" * 64}))
+        start_program(command, environment)
+
+    with pytest.raises(StoreError, match="the code of this program is not the code that its spec names"):
+        run_program(step(), build, {"mode": "works"}, ROOTS, launch)
+    assert not (build.content / "a.txt").exists()
+
+
+def test_the_spec_in_the_trace_runs_by_hand(build: Build, tmp_path: Path) -> None:
+    run_program(step(), build, {"mode": "works"}, ROOTS, start_program)
+    spec = build.trace / "spec.json"
+    command = [sys.executable, "-m", "tiny_program", str(spec), "--output", str(tmp_path / "try")]
+    subprocess.run(command, check=True, cwd=Path.cwd())
+    assert (tmp_path / "try" / "content" / "a.txt").read_text() == "before source"
+
+
+def test_a_program_stops_when_the_process_that_started_it_is_gone(build: Build, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from assets.store.program import run_program, start_program
+from assets.store.step import Build
+from assets.progress import Progress
+from tests.store.test_program import step, ROOTS
+from assets.store.step import Observation
+path = Path({str(tmp_path)!r})
+build = Build(inputs={{}}, externals={{}}, content=path, trace=path, work=path / "w", progress=Progress("tiny"))
+build.work.mkdir()
+run_program(step(), build, {{"mode": "waits"}}, ROOTS, start_program)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path.cwd())
+    started = tmp_path / "w" / "started"
+    deadline = time.time() + 60
+    while not started.exists() and time.time() < deadline:
+        time.sleep(0.05)
+    (child,) = _children(parent.pid)
+    parent.kill()
+    parent.wait()
+    while _alive(child) and time.time() < deadline:
+        time.sleep(0.05)
+    assert not _alive(child)
+
+
+def _children(pid: int) -> list[int]:
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children()]
+
+
+def _alive(pid: int) -> bool:
+    import psutil
+
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_by_hand_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PARENT, raising=False)
+    before = {thread.name for thread in threading.enumerate()}
+    program._stop_with_parent()
+    assert {thread.name for thread in threading.enumerate()} == before
+
+
+def test_a_half_written_line_of_progress_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    seen: list[Event] = []
+    path = tmp_path / "progress.jsonl"
+    with program._followed(path, seen.append):
+        path.write_text('{"kind": "a"}\n{"ki')
+        time.sleep(0.25)
+        with path.open("a") as file:
+            file.write('nd": "b"}\n')
+    assert seen == [{"kind": "a"}, {"kind": "b"}]

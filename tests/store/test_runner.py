@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from assets.config.home import Home
+
+from assets.config.pipeline import Pipeline
+from assets.errors import BlockedError, ConfigurationError, DataError, StoreError
+from assets.progress import Event
+from assets.store import runner as module
+from assets.store.runner import Runner
+from assets.store.store import Store
+from tests.store import tiny_chain
+
+Open = Callable[..., Runner]
+
+BASE = {
+    "task": {"labels": ["a", "b"]},
+    "source": {"files": ["x"]},
+    "base_model": {"name": "m"},
+}
+
+
+@pytest.fixture(autouse=True)
+def code(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Digests of the tiny chain's code, which tests change at will."""
+    pieces: dict[str, str] = {}
+    monkeypatch.setattr(module, "code_pieces", lambda roots: {root: pieces.get(root, "1") for root in roots})
+    tiny_chain.calls.clear()
+    tiny_chain.settled.clear()
+    return pieces
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for word in ("one", "two", "six"):
+        (folder / f"{word}.txt").write_text(word)
+    return folder
+
+
+@pytest.fixture(params=["local", "bucket"])
+def open_runner(request: pytest.FixtureRequest, tmp_path: Path, source: Path) -> Open:
+    store = str(tmp_path / "home" / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}"
+
+    def make(environment: str = "default", path: Path = tmp_path / "home", config: Any = None, **more: Any) -> Runner:
+        url = more.pop("store", store)
+        home = Home(
+            path=path,
+            store=url,
+            environment=environment,
+            tracking_uri="sqlite://",
+            artifact_root=None,
+            dagster=path / "dagster",
+        )
+        return Runner(
+            store=Store(url, path / "cache"),
+            chain=tiny_chain.chain(source),
+            name="tiny",
+            config=Pipeline.model_validate({**BASE, **(config or {})}),
+            home=home,
+            **more,
+        )
+
+    return make
+
+
+def run(runner: Runner) -> list[str]:
+    """Run what the plan says, as every face does; the actions in order."""
+    return [f"{name} {runner.run_step(name).action}" for name in runner.plan().to_run]
+
+
+ALL = ["letters built", "upper built", "release built"]
+
+
+def test_everything_is_built_once_and_then_fresh(open_runner: Open) -> None:
+    first = open_runner().plan()
+    assert [(step.step, step.state) for step in first.steps] == [
+        ("letters", "stale"),
+        ("upper", "pending"),
+        ("release", "pending"),
+    ]
+    assert [str(reason) for reason in first.steps[1].reasons] == ["input letters"]
+    assert run(open_runner()) == ALL
+    assert tiny_chain.calls == ["letters", "upper", "shared", "decide"]
+    plan = open_runner().plan()
+    assert plan.to_run == ()
+    assert [open_runner().run_step(step.step).action for step in plan.steps] == ["fresh"] * 3
+    assert tiny_chain.calls == ["letters", "upper", "shared", "decide"]
+
+
+def test_results_carry_measurements_checks_and_keys(open_runner: Open) -> None:
+    runner = open_runner()
+    result = runner.run_step("letters")
+    assert result.measurements == {"words": 3}
+    assert result.outcomes["enough"].message == "3 words"
+    assert result.json() | {"seconds": 0} == {
+        "step": "letters",
+        "action": "built",
+        "seconds": 0,
+        "key": result.record.key,
+        "digest": result.record.content,
+    }
+    assert "@" in result.record.by
+
+
+def test_a_renamed_file_rebuilds_its_reader_and_nothing_after_it(open_runner: Open, source: Path) -> None:
+    run(open_runner())
+    (source / "one.txt").rename(source / "uno.txt")
+    plan = open_runner().plan()
+    assert [str(reason) for reason in plan["letters"].reasons] == ["source 1 file renamed: uno.txt"]
+    runner = open_runner()
+    assert runner.run_step("letters").action == "built"
+    assert runner.plan().to_run == ()
+    assert [runner.run_step(name).action for name in ("upper", "release")] == ["fresh", "fresh"]
+
+
+def test_a_changed_setting_reruns_its_step_and_going_back_computes_nothing(open_runner: Open) -> None:
+    run(open_runner())
+    changed = {"splits": {"salt": "!"}}
+    plan = open_runner(config=changed).plan()
+    assert [str(reason) for reason in plan["upper"].reasons] == ["config splits.salt  → !"]
+    assert run(open_runner(config=changed)) == ["upper built", "release built"]
+    calls = len(tiny_chain.calls)
+    back = open_runner().plan()
+    assert back["upper"].state == "reusable"
+    assert run(open_runner()) == ["upper reused", "release built"]
+    assert tiny_chain.calls[calls:] == ["decide"]
+
+
+def test_changed_code_is_named_and_shared_parts_are_found_again(open_runner: Open, code: dict[str, str]) -> None:
+    run(open_runner())
+    code["tests.store.tiny_chain:upper"] = "2"
+    assert [str(reason) for reason in open_runner().plan()["upper"].reasons] == ["code tests.store.tiny_chain:upper"]
+    calls = len(tiny_chain.calls)
+    # The result comes out the same, so the decision stays fresh: early cutoff.
+    assert run(open_runner())[0] == "upper built"
+    assert tiny_chain.calls[calls:] == ["upper"]
+    assert open_runner().plan().to_run == ()
+
+
+def test_another_environment_and_another_machine_reuse_what_the_store_has(open_runner: Open, tmp_path: Path) -> None:
+    run(open_runner())
+    assert run(open_runner("staging")) == ["letters reused", "upper reused", "release built"]
+    elsewhere = tmp_path / "elsewhere"
+    assert run(open_runner("third", path=elsewhere))[:2] == ["letters reused", "upper reused"]
+
+
+def test_a_sample_has_references_and_a_log_of_its_own(open_runner: Open) -> None:
+    run(open_runner())
+    sampled = open_runner(sample=2)
+    assert sampled.environment == "default-sample-2"
+    assert run(sampled)[:2] == ["letters built", "upper built"]
+    found = sampled.standing("letters")
+    assert found is not None
+    assert found.measurements == {"words": 2}
+    assert open_runner().plan().to_run == ()
+
+
+def test_forced_steps_are_built_again_as_a_new_record(open_runner: Open) -> None:
+    run(open_runner())
+    forced = open_runner(forced=frozenset({"upper"}))
+    plan = forced.plan()
+    assert [str(reason) for reason in plan["upper"].reasons] == ["forced"]
+    assert plan["release"].state == "pending"
+    result = forced.run_step("upper")
+    assert (result.action, result.record.number) == ("built", 1)
+    assert open_runner().plan().to_run == ()
+    with pytest.raises(ConfigurationError, match="no step 'uper'.*\n.*letters, upper, release"):
+        open_runner(forced=frozenset({"uper"}))
+
+
+def test_to_a_step_plans_only_what_it_needs(open_runner: Open) -> None:
+    assert [step.step for step in open_runner().plan("upper").steps] == ["letters", "upper"]
+    with pytest.raises(ConfigurationError, match="no step 'nothing'"):
+        open_runner().plan("nothing")
+
+
+def test_a_damaged_object_is_said_and_built_again(open_runner: Open) -> None:
+    run(open_runner())
+    runner = open_runner()
+    found = runner.standing("upper")
+    assert found is not None
+    if "memory" in runner.store.url:
+        storage = runner.store._storage
+        for name in storage.children(f"objects/{found.record.content[:2]}/{found.record.content}"):
+            if name != "manifest.json":
+                storage.remove(f"objects/{found.record.content[:2]}/{found.record.content}/{name}")
+    else:
+        path = runner.store.open("objects", found.record.content) / "upper.json"
+        path.chmod(0o644)
+        os.truncate(path, 3)
+    reason = str(open_runner().plan()["upper"].reasons[0])
+    assert reason.startswith("damaged upper: upper.json")
+    assert run(open_runner())[0] == "upper built"
+    assert open_runner().plan().to_run == ()
+
+
+def test_a_failing_blocking_check_blocks_in_later_runs_too(open_runner: Open, source: Path) -> None:
+    run(open_runner())
+    (source / "one.txt").unlink()
+    (source / "two.txt").unlink()
+    result = open_runner().run_step("letters")
+    assert not result.outcomes["enough"].passed
+    for _ in range(2):
+        with pytest.raises(BlockedError, match="upper refuses to run: check enough of letters failed: 1 words"):
+            open_runner().run_step("upper")
+
+
+def test_a_step_that_fails_leaves_nothing_and_the_next_run_starts_clean(open_runner: Open, source: Path) -> None:
+    (source / "bad.txt").write_text("bad")
+    with pytest.raises(DataError, match="a bad word"):
+        open_runner().run_step("letters")
+    runner = open_runner()
+    assert runner.standing("letters") is None
+    with pytest.raises(StoreError, match="step upper needs letters, which was never built"):
+        runner.run_step("upper")
+    (source / "bad.txt").unlink()
+    assert run(open_runner()) == ALL
+
+
+def test_decisions_are_numbered_and_a_rerun_decides_only_when_something_changed(open_runner: Open) -> None:
+    runner = open_runner()
+    run(runner)
+    (entry,) = runner.store.log("default", "tiny")
+    assert entry.fields["decision"] == "promoted"
+    assert entry.fields["champion"] == entry.fields["challenger"]
+    assert sorted(entry.fields["inputs"]) == ["letters", "upper"]
+    assert run(open_runner(config={"gate": {"metric": "accuracy"}})) == ["release built"]
+    assert [each.fields["decision"] for each in runner.store.log("default", "tiny")] == ["promoted", "unchanged"]
+
+
+def test_a_registry_that_was_unreachable_is_brought_in_line_later(
+    open_runner: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tiny_chain, "settle", unreachable)
+        with pytest.raises(ConnectionError):
+            run(open_runner())
+    plan = open_runner().plan()
+    assert plan.to_run == ("release",)
+    assert str(plan["release"].reasons[0]) == "missing entry 0 of the promotion log in the registry"
+    calls = len(tiny_chain.calls)
+    assert run(open_runner()) == ["release built"]
+    assert tiny_chain.calls[calls:] == []
+    assert len(open_runner().store.log("default", "tiny")) == 1
+    assert open_runner().plan().to_run == ()
+
+
+def test_a_decision_that_lost_its_number_is_made_again(open_runner: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = open_runner()
+    runner.run_step("letters")
+    runner.run_step("upper")
+    append = Store.append
+    raced = False
+
+    def race(store: Store, environment: str, pipeline: str, entry: Any) -> bool:
+        nonlocal raced
+        if not raced:
+            raced = True
+            other = {**entry.fields, "kind": "promote", "champion": "other"}
+            assert append(store, environment, pipeline, dataclasses.replace(entry, fields=other))
+        return append(store, environment, pipeline, entry)
+
+    monkeypatch.setattr(Store, "append", race)
+    runner.run_step("release")
+    assert [entry.fields["kind"] for entry in runner.store.log("default", "tiny")] == ["promote", "decision"]
+    assert tiny_chain.calls.count("decide") == 2
+
+
+def test_a_moved_home_builds_nothing(open_runner: Open, tmp_path: Path) -> None:
+    run(open_runner())
+    moved = tmp_path / "moved"
+    shutil.copytree(tmp_path / "home", moved)
+    runner = open_runner()
+    store = runner.store.url if "memory" in runner.store.url else str(moved / "store")
+    assert open_runner(path=moved, store=store).plan().to_run == ()
+
+
+def test_progress_reaches_the_sink(open_runner: Open) -> None:
+    events: list[Event] = []
+    open_runner(sink=events.append).run_step("letters")
+    assert [(event["step"], event["kind"], event["text"]) for event in events] == [("letters", "message", "3 words")]
+
+
+def test_work_folders_are_gone_after_success(open_runner: Open, tmp_path: Path) -> None:
+    run(open_runner())
+    assert list((tmp_path / "home" / "work").iterdir()) == []

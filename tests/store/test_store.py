@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from assets.errors import DamagedError, StoreError
+from assets.store.step import LogEntry
+from assets.store.store import Record, Store
+
+
+@pytest.fixture(params=["local", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    url = str(tmp_path / "store") if request.param == "local" else f"memory://{uuid.uuid4().hex}"
+    return Store(url, tmp_path / "cache")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "store"), tmp_path / "cache")
+
+
+def publish(store: Store, text: str = "hello") -> str:
+    with store.staged() as folder:
+        (folder / "content").mkdir()
+        (folder / "content" / "a.txt").write_text(text)
+        return store.publish("objects", folder / "content")
+
+
+def record(key: str = "ab" * 32, content: str = "1", **more: object) -> Record:
+    facts = {"trace": "2", "ingredients": {}, "files": {}, "seconds": 1.0, "time": 2.0, "by": "me", **more}
+    return Record(key=key, content=content, **facts)  # type: ignore[arg-type]
+
+
+def test_what_is_published_is_read_back_checked_and_once(store: Store) -> None:
+    digest = publish(store)
+    assert publish(store) == digest
+    assert store.fault("objects", digest) is None
+    folder = store.open("objects", digest)
+    assert (folder / "a.txt").read_text() == "hello"
+    assert (folder / "a.txt").stat().st_mode & 0o222 == 0
+    assert store.manifest("objects", digest)["digest"] == digest
+
+
+def damage(path: Path, how: str) -> None:
+    path.chmod(0o644)
+    if how == "removed":
+        path.unlink()
+    elif how == "short":
+        path.write_text("hell")
+    elif how == "long":
+        path.write_text("hello!")
+    else:
+        status = path.stat()
+        path.write_text("hallo")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("removed", "a.txt is missing"),
+        ("short", "a.txt, 1 bytes short"),
+        ("long", "a.txt, 1 bytes too long"),
+        ("flipped", "a.txt, bytes altered"),
+    ],
+)
+def test_every_damage_is_named_refused_and_mended_by_publishing_again(local: Store, how: str, says: str) -> None:
+    digest = publish(local)
+    damage(local.open("objects", digest) / "a.txt", how)
+    assert local.fault("objects", digest) == says
+    with pytest.raises(DamagedError, match=says):
+        local.open("objects", digest)
+    assert publish(local) == digest
+    assert local.fault("objects", digest) is None
+
+
+def test_a_missing_or_torn_manifest_is_damage(local: Store) -> None:
+    digest = publish(local)
+    manifest = local.open("objects", digest) / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_text("{")
+    assert "manifest.json is damaged" in str(local.fault("objects", digest))
+    manifest.unlink()
+    assert "is not in the store" in str(local.fault("objects", digest))
+
+
+def test_a_fetched_copy_that_was_altered_is_fetched_again(tmp_path: Path) -> None:
+    store = Store(f"memory://{uuid.uuid4().hex}", tmp_path / "cache")
+    digest = publish(store)
+    copy = store.open("objects", digest) / "a.txt"
+    damage(copy, "flipped")
+    with pytest.raises(DamagedError, match="bytes altered"):
+        store.open("objects", digest)
+    assert (store.open("objects", digest) / "a.txt").read_text() == "hello"
+
+
+def test_records_are_numbered_and_the_last_one_stands(store: Store) -> None:
+    assert store.record("ab" * 32) is None
+    first = store.add_record(record(content="1"), after=None)
+    adopted = store.add_record(record(content="2"), after=None)
+    assert adopted == first
+    forced = store.add_record(record(content="3"), after=first)
+    assert store.record("ab" * 32) == forced
+    assert (forced.number, forced.content) == (1, "3")
+
+
+def test_references_are_kept_for_each_environment_pipeline_and_step(store: Store) -> None:
+    store.refer("default", "p", "raw", record(content="1"))
+    store.refer("default", "p", "raw", record(content="2"))
+    found = store.reference("default", "p", "raw")
+    assert found is not None
+    assert found.content == "2"
+    assert store.reference("other", "p", "raw") is None
+    assert store.reference("default", "p", "model") is None
+
+
+def test_a_number_of_the_promotion_log_is_taken_once(store: Store) -> None:
+    assert store.log("default", "p") == ()
+    assert store.append("default", "p", LogEntry(0, {"champion": "a"}))
+    assert not store.append("default", "p", LogEntry(0, {"champion": "b"}))
+    assert store.append("default", "p", LogEntry(1, {"champion": "c"}))
+    assert store.settled("default", "p") is None
+    store.settle("default", "p", 1, {"versions": {"a": 1}})
+    assert store.settled("default", "p") == {"number": 1, "versions": {"a": 1}}
+    assert [entry.fields["champion"] for entry in store.log("default", "p")] == ["a", "c"]
+
+
+def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "format.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(StoreError, match="has format 99; this version of freshtune reads format 1"):
+        Store(str(tmp_path), tmp_path / "cache")
