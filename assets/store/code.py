@@ -7,7 +7,7 @@ by itself counts with its whole module and all that this module reaches, so that
   changes of what exists, star imports) counts as a whole as soon as anything that is reached imports it, however
   indirectly;
 - a name that is bound more than once, rebound by a function or holds something mutable stands for its whole module;
-- a piece that looks names up at run time (`getattr`, `globals`, `eval`, `import_module`, …) likewise;
+- a piece that looks names up at run time (`getattr` of no literal, `globals`, `eval`, `import_module`, …) likewise;
 - a module that is passed around as an object likewise, with its submodules and the modules that it imports;
 - where a class acts on the classes derived from it (`__init_subclass__`, a metaclass, `__subclasses__`), every module
   that is imported and derives classes counts as a whole.
@@ -304,7 +304,7 @@ class _Reach:
     def _own(self, module: Module, name: str, rest: list[str]) -> list[str]:
         """Targets of a name that a module binds."""
         full = f"{module.name}.{name}"
-        if module.effects or name in module.unsafe:
+        if name in module.unsafe:
             self._take_whole(module.name)
         elif name in module.imports:
             return self._imported(module.imports[name], rest)

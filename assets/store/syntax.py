@@ -77,6 +77,7 @@ class _Reader:
         self._out: list[str] = []
         self._scope = _Scope()
         self._kept: set[str] = set()
+        self._literal: set[str] = set()
         self._imports: dict[str, set[Origin]] = {}
         self._executes: set[str] = set()
         self._strings: set[str] = set()
@@ -87,7 +88,7 @@ class _Reader:
         form = hashlib.sha256("".join(self._out).encode("utf-8", "surrogatepass")).hexdigest()
         names = frozenset(self._scope.loaded | self._kept)
         self._dynamic.update(_DYNAMIC_NAMES.intersection(name.partition(".")[0] for name in names))
-        return Statement(form, names, self._imports, self._executes, self._strings, self._dynamic)
+        return Statement(form, names | self._literal, self._imports, self._executes, self._strings, self._dynamic)
 
     def _visit(self, node: ast.AST) -> None:
         special = _SPECIAL.get(node.__class__)
@@ -175,6 +176,18 @@ class _Reader:
         if chain.startswith("sys.modules"):
             self._dynamic.add("sys.modules")
 
+    def _call(self, node: ast.Call) -> None:
+        match node:
+            case ast.Call(func=ast.Name(id="getattr"), args=[of, ast.Constant(value=str(name)), *default], keywords=[]):
+                # No look-up at run time: the same as `of.name`.
+                self._literal.add("getattr")
+                self._out.append("getattr(")
+                self._visit(ast.Attribute(of, name, ast.Load()))
+                self._list(default)
+                self._out.append(")")
+            case _:
+                self._fields(node, _fields(ast.Call))
+
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         self._fields(node, _fields(node.__class__))
         for name, origin in bindings(node, self._package):
@@ -184,7 +197,7 @@ class _Reader:
 
     def _rebinds(self, node: ast.Global) -> None:
         self._fields(node, _fields(ast.Global))
-        self._dynamic.add("global")
+        self._dynamic.add("global")  # what it binds is no name of its own
 
     def _shares(self, node: ast.Nonlocal) -> None:
         self._fields(node, _fields(ast.Nonlocal))
@@ -241,6 +254,7 @@ _SPECIAL: dict[type[ast.AST], Callable[[_Reader, Any], None]] = {
     ast.JoinedStr: _Reader._joined,
     ast.Name: _Reader._name,
     ast.Attribute: _Reader._attribute,
+    ast.Call: _Reader._call,
     ast.Import: _Reader._import,
     ast.ImportFrom: _Reader._import,
     ast.Global: _Reader._rebinds,

@@ -146,6 +146,8 @@ IMPORTS_F = "from assets.a import f\ndef run(build):\n    return f()\n"
 TWO = "def f():\n    return 1\n\ndef g():\n    return 2\n"
 TABLE = "TABLE = {'a': 1}\ndef f():\n    return TABLE\n\ndef g():\n    return 2\n"
 
+REG = "def d(f):\n    return f\nclass C:\n    pass\nclass M(type):\n    pass\n"
+
 TABLE_OF_CHANGES = [
     # what does not count
     change("comment", (FILE, "  # two times", "  # 2 times")),
@@ -202,7 +204,7 @@ TABLE_OF_CHANGES = [
     change("annotation of a field", (FILE, "side: int", "side: float"), expected={f"{N}Shape"}),
     change("base class", (FILE, "Shape(Base)", "Shape(Other)"), expected={f"{N}Shape", f"-{N}Base", f"+{N}Other"}),
     change("decorator of a class", (FILE, "frozen=True", "frozen=False"), expected={f"{N}Shape"}),
-    # imports
+    # where names come from
     change(
         "import renamed",
         ("run.py", "import half", "import half as halved"),
@@ -264,10 +266,27 @@ TABLE_OF_CHANGES = [
     change(
         "relative import",
         ("p/m.py", "return 1", "return 3"),
-        expected={"assets.p.m.f"},
+        ("p/m.py", "return 2", "return 4"),
+        expected={"assets.p.m.f", "assets.p.m.g"},
         files=tiny(
-            "from .p.q import run\n", p__q="from .m import f\nfrom ..p import m\ndef run():\n    return f()\n", p__m=TWO
+            "from .p.q import run\n",
+            p__q="from .m import f\nfrom ..p.m import g\ndef run():\n    return f(), g()\n",
+            p__m=TWO,
         ),
+    ),
+    change(
+        "attribute named by a literal",
+        ("p/m.py", "return 1", "return 3"),
+        ("p/m.py", "return 2", "return 4"),
+        ("run.py", "None", "0"),
+        expected={"assets.p.m.f", "assets.run.run"},
+        files=tiny("import assets.p.m as c\ndef run():\n    return getattr(c, 'f', None)()\n", p__m=TWO),
+    ),
+    change(
+        "attribute named by a literal, by a function of the project",
+        ("run.py", "def run", "def getattr(*x):\n    return 0\ndef run"),
+        expected={"assets.run.run", "+assets.run.getattr"},
+        files=tiny("def run(x):\n    return getattr(x, 'f')\n"),
     ),
     change(
         "re-export through __init__",
@@ -349,6 +368,39 @@ TABLE_OF_CHANGES = [
         files=tiny("def rows():\n    return 1\ndef run(build):\n    rows = build\n    return [row for row in rows]\n"),
     ),
     change(
+        "nested function named like a function of the module",
+        ("run.py", "return 1", "return 3"),
+        files=tiny("def rows():\n    return 1\ndef run():\n    def rows():\n        return 2\n    return rows()\n"),
+    ),
+    change(
+        "import inside a function that a nested one may rebind",
+        ("m.py", "return 1", "return 3"),
+        expected={"assets.m.f"},
+        files=tiny(
+            """
+            def run():
+                import assets.m as x
+                def inner():
+                    nonlocal x
+                    x = x.f()
+                return inner()
+            """,
+            m=TWO,
+        ),
+    ),
+    change(
+        "function that binds names of its module",
+        ("run.py", "return 1", "return 3"),
+        expected={"assets.run"},
+        files=tiny("def g():\n    return 1\ndef run():\n    global g\n    g = g() + 1\n    return g\n"),
+    ),
+    change(
+        "class with a mutable attribute",
+        ("a.py", "return 2", "return 3"),
+        expected={"assets.a"},
+        files=tiny("from assets.a import K\ndef run():\n    return K\n", a=f"{TWO}class K:\n    known = []\n"),
+    ),
+    change(
         "a function hides one that is built in",
         ("run.py", "def run", "def sum(x):\n    return 0\ndef run"),
         expected={"assets.run.run", "+assets.run.sum"},
@@ -360,7 +412,7 @@ TABLE_OF_CHANGES = [
             f"unsafe: {name}",
             ("a.py", "return 2", "return 3"),
             expected={"assets.a"},
-            files=tiny(IMPORTS_F, a=f"{TWO}{dedent(more)}", reg="def d(f):\n    return f\nclass C:\n    pass\n"),
+            files=tiny(IMPORTS_F, a=f"{TWO}{dedent(more)}", reg=REG),
         )
         for name, more in {
             "conditional definition": "if 1:\n    def f():\n        return 4\n",
@@ -379,7 +431,7 @@ TABLE_OF_CHANGES = [
             "decorator of the project": "from assets.reg import d\n@d\ndef h():\n    pass\n",
             "decorator that is not known": "import atexit\n@atexit.register\ndef h():\n    pass\n",
             "decorated method": "from assets.reg import d\nclass K:\n    @d\n    def m(self):\n        pass\n",
-            "metaclass": "class M(type):\n    pass\nclass K(metaclass=M):\n    pass\n",
+            "metaclass": "from assets.reg import M\nclass K(metaclass=M):\n    pass\n",
             "instance of a class of the project": "from assets.reg import C\nX = C()\n",
             "statement in a class": "class K:\n    for x in ():\n        pass\n",
         }.items()
@@ -392,7 +444,8 @@ TABLE_OF_CHANGES = [
             files=tiny(IMPORTS_F, a=f"import importlib, sys, operator\n{TWO}".replace("return 1", f"return {name}")),
         )
         for name in (
-            "getattr(f, 'x')",
+            "getattr(f, g.__name__)",
+            "getattr(f, '__globals__')",
             "globals()['g']",
             "importlib.import_module('x')",
             "eval('g()')",
@@ -496,8 +549,9 @@ TABLE_OF_CHANGES = [
         ("b.py", "x = 1", "x = 2"),
         expected={"assets.b"},
         files=tiny(
-            "import assets.b\nfrom assets.a import A\ndef run():\n    return A.__subclasses__()\n",
+            "import assets.b\nfrom assets.q import f\ndef run():\n    return f()\n",
             a="class A:\n    pass\n",
+            q="from assets.a import A\ndef f():\n    return A.__subclasses__()\n",
             b="from assets.a import A\nclass B(A):\n    x = 1\n",
         ),
     ),
@@ -795,7 +849,8 @@ def test_other_versions_of_python_agree(version: str) -> None:
     if not found or sys.version_info[:2] == tuple(map(int, version.split("."))):
         pytest.skip(f"no Python {version} beside this one")
     program = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\nimport json\n"
-    program += "from assets.store.code import code_pieces\nprint(json.dumps(code_pieces(['assets.store.code', 'assets.store.plan'])))"
+    program += "from assets.store.code import code_pieces\n"
+    program += "print(json.dumps(code_pieces(['assets.store.code', 'assets.store.plan'])))"
     output = subprocess.run([found[-1], "-c", program], capture_output=True, text=True, check=True).stdout
     expected = code_pieces(["assets.store.code", "assets.store.plan"])
     assert output.strip().replace('"', "'") == str(expected)

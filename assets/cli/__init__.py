@@ -1,0 +1,1 @@
+"""The command line: `freshtune`, one module for each command."""

@@ -1,0 +1,5 @@
+"""Fine-tune one model: `python -m assets.model SPEC.json [--output FOLDER]`."""
+
+from assets.store.program import main
+
+raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""Where training and prediction run, and in which precision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Literal
+
+from assets.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["bf16", "float32"]
+
+
+def choose_device() -> torch.device:
+    """Pick the GPU where there is one, else the CPU; a GPU is told to compute the same bits every time."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    # cuBLAS is deterministic only with a workspace of a fixed size, which it reads when the first context is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    return torch.device("cuda")
+
+
+def describe(device: torch.device) -> str:
+    """Name of the device, for people."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU ({torch.get_num_threads()} threads)"
+
+
+def choose_precision(wanted: Literal["auto", "bf16", "float32"], device: torch.device) -> Precision:
+    """Settle `auto`: bf16 where the device computes it natively, since emulation is slower than float32.
+
+    Raises:
+        ConfigurationError: bf16 is demanded of a device that only emulates it.
+    """
+    native = _native_bf16(device)
+    if wanted == "bf16" and not native:
+        raise ConfigurationError(
+            f"'bf16' is not computed natively by {describe(device)}",
+            where="training.precision",
+            fix="use 'auto' or 'float32'",
+        )
+    return "bf16" if wanted != "float32" and native else "float32"
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """Context in which matrix products run in the precision; weights and optimizer stay in float32."""
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def _native_bf16(device: torch.device) -> bool:
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Older versions of torch cannot tell: float32 is right everywhere.
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

@@ -1,0 +1,198 @@
+"""Fine-tuning as a step: reads the splits and the pretrained model, writes the fine-tuned one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from assets.errors import ConfigurationError, FreshtuneError, StoreError
+from assets.model.base import FIELD, fetch
+from assets.model.device import choose_device, choose_precision, describe
+from assets.model.loop import SUMMARY, Examples, Fitted, Recipe, fit
+from assets.store.step import Build, Measurements, Observation
+from assets.tasks import classification as task
+from assets.tasks.inputs import Side, read_side, tokenize
+from assets.tasks.loading import load_tokenizer, quiet
+
+
+def train(
+    build: Build,
+    *,
+    labels: Sequence[str],
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    head_learning_rate: float,
+    warmup: float,
+    weight_decay: float,
+    max_tokens: int,
+    max_gradient_norm: float,
+    seed: int,
+    select_by: str,
+    precision: Literal["auto", "bf16", "float32"],
+) -> Measurements:
+    """Fine-tune the pretrained model; the arguments are the fields of `assets.config.pipeline.Training`.
+
+    Reads `splits` and the observation `base_model`; writes `model/` and `history.json`.
+
+    Raises:
+        ConfigurationError: the pretrained model cannot be used for this task, or an argument does not suit it.
+        DataError: a loss is not finite, or files of the pretrained model are damaged.
+        StoreError: the result cannot be written.
+        TransientError: the hub cannot be reached.
+    """
+    import torch
+
+    started = time.perf_counter()
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        head_learning_rate=head_learning_rate,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        max_gradient_norm=max_gradient_norm,
+        seed=seed,
+        select_by=select_by,
+    )
+    device = choose_device()
+    settled = choose_precision(precision, device)
+    build.progress.message(f"training on {describe(device)} in {settled}")
+    # This program is a process of its own: nobody else draws from the global generator (the head's weights, dropout).
+    torch.manual_seed(seed)
+    model, tokenizer = load_base(build.externals["base_model"], labels, max_tokens)
+    rows, validation = (
+        prepare(read_side(build.inputs["splits"], side), tokenizer, labels, max_tokens)
+        for side in ("train", "validation")
+    )
+    fitted = fit(
+        model.to(device),
+        rows,
+        validation,
+        recipe,
+        labels=labels,
+        pad_token_id=tokenizer.pad_token_id,
+        device=device,
+        precision=settled,
+        progress=build.progress,
+    )
+    _save(build.content, model, tokenizer, fitted)
+    _draw(build.trace / "curve.png", fitted, select_by)
+    timing = {
+        "device": describe(device),
+        "threads": torch.get_num_threads(),
+        "precision": settled,
+        "seconds": time.perf_counter() - started,
+        "training_seconds": fitted.seconds,
+        "examples_per_second": epochs * len(rows.tokens) / fitted.seconds,
+    }
+    _write_json(build.trace / "timing.json", timing)
+    commonest = max(labels, key=list(validation.labels).count)
+    constant = task.metrics(validation.labels, [commonest] * len(validation.labels), labels)
+    best = fitted.epochs[fitted.best]
+    return {
+        "best_epoch": best["epoch"],
+        "validation": {name: best[name] for name in ("loss", *SUMMARY)},
+        "constant": {name: constant[name] for name in SUMMARY},
+        "epochs": epochs,
+        "steps": fitted.epochs[-1]["step"],
+        "train_rows": len(rows.tokens),
+        "parameters": model.num_parameters(),
+        **{name: timing[name] for name in ("device", "precision", "seconds", "examples_per_second")},
+    }
+
+
+def load_base(seen: Observation, labels: Sequence[str], max_tokens: int) -> tuple[Any, Any]:
+    """Load the pretrained model with a new head, and its tokenizer set to cut off at `max_tokens`.
+
+    Raises:
+        ConfigurationError: transformers cannot classify texts with it, or it takes fewer tokens.
+        DataError: files are damaged or do not fit each other.
+        TransientError: the hub cannot be reached.
+    """
+    from safetensors import SafetensorError
+
+    folder = fetch(seen)
+    try:
+        tokenizer = load_tokenizer(folder)
+        model = task.pretrained(folder, labels)
+    except FreshtuneError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ConfigurationError(
+            f"transformers cannot load {seen.location} as a text classifier: {error}",
+            where=FIELD,
+            fix="use an architecture that AutoModelForSequenceClassification knows without code of its own "
+            "(BERT, RoBERTa, DistilBERT, DeBERTa, ModernBERT, …)",
+        ) from error
+    if tokenizer.pad_token_id is None:
+        raise ConfigurationError(
+            f"the tokenizer of {seen.location} has no padding token", where=FIELD, fix="use an encoder, such as BERT"
+        )
+    most = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", tokenizer.model_max_length))
+    if max_tokens > most:
+        raise ConfigurationError(
+            f"{max_tokens} is more tokens than {seen.location} takes (accepted: 8 to {most})",
+            where="training.max_tokens",
+            fix=f"set it to {most} or less",
+        )
+    # Saved with the model, so that whoever predicts cuts off where training did.
+    tokenizer.model_max_length = max_tokens
+    return model, tokenizer
+
+
+def prepare(side: Side, tokenizer: Any, labels: Sequence[str], max_tokens: int) -> Examples:
+    """Tokenise one side of the splits."""
+    return Examples(
+        side.row_ids, side.labels, tokenize(tokenizer, side.texts, max_tokens), task.encode_targets(side.labels, labels)
+    )
+
+
+def _save(content: Path, model: Any, tokenizer: Any, fitted: Fitted) -> None:
+    from safetensors import SafetensorError
+
+    folder = content / "model"
+    try:
+        with quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            f"the model cannot be written: {error}", where=str(folder), fix="free space on that disk, then run again"
+        ) from error
+    _write_json(
+        content / "history.json",
+        {"steps": fitted.steps, "epochs": fitted.epochs, "best_epoch": fitted.epochs[fitted.best]["epoch"]},
+    )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _draw(path: Path, fitted: Fitted, select_by: str) -> None:
+    """Draw the training loss, and the validation loss and metric of each epoch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    losses = figure.subplots()
+    losses.plot(
+        [point["step"] for point in fitted.steps],
+        [point["loss"] for point in fitted.steps],
+        lw=1,
+        label="training loss",
+    )
+    ends = [epoch["step"] for epoch in fitted.epochs]
+    losses.plot(ends, [epoch["loss"] for epoch in fitted.epochs], "o-", label="validation loss")
+    losses.set(xlabel="training step", ylabel="loss (nats)", ylim=(0, None))
+    metric = losses.twinx()
+    metric.plot(
+        ends, [epoch[select_by] for epoch in fitted.epochs], "s--", color="tab:green", label=f"validation {select_by}"
+    )
+    metric.axvline(ends[fitted.best], color="grey", lw=0.8, ls=":")
+    metric.set(ylabel=select_by)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,155 @@
+"""Runs one step of a pipeline inside a Dagster run: progress, programs, errors and retries in Dagster's terms."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import dagster as dg
+from dagster._core.errors import DagsterPipesExecutionError
+
+from assets.errors import ConfigurationError, FreshtuneError
+from assets.progress import Event, Sink, discard
+from assets.store.program import Launcher, start_program
+from assets.store.runner import Runner, StepResult
+
+FORCE_TAG = "freshtune/force"
+"""Run tag: steps to build even if they are fresh, separated by commas."""
+SAMPLE_TAG = "freshtune/sample"
+"""Run tag of `<pipeline>_sample`: how many rows."""
+RETRIES = 3
+RETRY_SECONDS = 5.0
+"""Wait before the first retry of a transient error; doubled for each further one."""
+LOG_SECONDS = 5.0
+"""Least time between two lines about one progress bar in Dagster's log."""
+
+Context = dg.AssetExecutionContext | dg.OpExecutionContext
+
+
+class OpenRunner(Protocol):
+    """Opens the pipeline that the definitions are about."""
+
+    def __call__(
+        self,
+        *,
+        sample: int | None = None,
+        forced: Iterable[str] = (),
+        sink: Sink = discard,
+        launcher: Launcher = start_program,
+    ) -> Runner:
+        """See `assets.session.open_runner`."""
+        ...
+
+
+@dataclass
+class Watch:
+    """What a caller in the same process sees of a run: the command line's terminal is one.
+
+    Attributes:
+        sink: takes every progress event, as it comes.
+        results: what became of each step that was done, in order.
+        errors: what steps raised on purpose, in order; of a transient one each attempt.
+    """
+
+    sink: Sink = discard
+    results: list[StepResult] = field(default_factory=list)
+    errors: list[FreshtuneError] = field(default_factory=list)
+
+
+class LogSink:
+    """Sink that writes progress into Dagster's log: messages always, bars and metrics now and then.
+
+    Attributes:
+        log: Dagster's logger of the step.
+        also: sink that takes every event too.
+    """
+
+    def __init__(self, log: dg.DagsterLogManager, also: Sink) -> None:
+        self.log, self.also = log, also
+        self._said: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        self.also(event)
+        if event["kind"] == "message":
+            self.log.info(event["text"])
+        elif event["kind"] == "advance" and self._due(event["description"]):
+            total = "" if event["total"] is None else f" of {event['total']:,}"
+            self._say(f"{event['description']}: {event['completed']:,}{total}", event["values"])
+        elif event["kind"] == "metrics" and self._due("metrics"):
+            self._say(f"step {event['at']:,}", event["values"])
+
+    def _say(self, text: str, values: Mapping[str, float]) -> None:
+        said = ", ".join([text, *(f"{name} {value:.4g}" for name, value in values.items())])
+        self.log.info(said)
+
+    def _due(self, what: str) -> bool:
+        now = time.monotonic()
+        if now - self._said.get(what, now - LOG_SECONDS) < LOG_SECONDS:
+            return False
+        self._said[what] = now
+        return True
+
+
+def pipes_launcher(context: Context) -> Launcher:
+    """Launcher that starts a step's program through Dagster Pipes."""
+    # Pipes reads properties that are deprecated on an asset's context and not on the op's context behind it.
+    op_context = context.op_execution_context if isinstance(context, dg.AssetExecutionContext) else context
+
+    def launch(command: Sequence[str], environment: Mapping[str, str]) -> None:
+        with warnings.catch_warnings():
+            # Dagster's own Pipes client warns of a property that only Dagster reads.
+            warnings.filterwarnings("ignore", ".*PipesMessageReader.expected_writer_count", dg.PreviewWarning)
+            run(command, environment)
+
+    def run(command: Sequence[str], environment: Mapping[str, str]) -> None:
+        try:
+            dg.PipesSubprocessClient().run(context=op_context, command=command, env=environment)
+        except DagsterPipesExecutionError as error:
+            # How the program ended is read from its result file, which says more than an exit code.
+            context.log.warning(str(error))
+
+    return launch
+
+
+def open_for_run(open_runner: OpenRunner, context: Context, watch: Watch) -> Runner:
+    """Open the pipeline as the tags of the run say."""
+    tags = context.run.tags
+    sample = tags.get(SAMPLE_TAG)
+    if sample is not None and not (sample.isdecimal() and int(sample) > 0):
+        raise ConfigurationError(f"{sample!r} is no number of rows", where=f"run tag {SAMPLE_TAG}", fix="use 1 or more")
+    return open_runner(
+        sample=None if sample is None else int(sample),
+        forced=[name.strip() for name in tags.get(FORCE_TAG, "").split(",") if name.strip()],
+        sink=LogSink(context.log, watch.sink),
+        launcher=pipes_launcher(context),
+    )
+
+
+def execute(context: Context, open_runner: OpenRunner, name: str, watch: Watch) -> tuple[Runner, StepResult]:
+    """Run one step.
+
+    Returns:
+        The runner that did it, and what became of the step.
+
+    Raises:
+        dagster.RetryRequested: if it failed in a way that may pass.
+        dagster.Failure: if it failed otherwise; not retried.
+    """
+    try:
+        runner = open_for_run(open_runner, context, watch)
+        result = runner.run_step(name)
+    except FreshtuneError as error:
+        watch.errors.append(error)
+        if error.transient and context.retry_number < RETRIES:
+            context.log.warning(str(error))
+            raise dg.RetryRequested(RETRIES, RETRY_SECONDS * 2**context.retry_number) from error
+        raise dg.Failure(str(error), allow_retries=False) from error
+    watch.results.append(result)
+    reasons = "; ".join(str(reason) for reason in result.reasons)
+    said = f"{name}: {result.action} in {result.seconds:.2f} s"
+    context.log.info(f"{said} ({reasons})" if reasons else said)
+    return runner, result

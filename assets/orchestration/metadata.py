@@ -1,0 +1,195 @@
+"""What Dagster shows of a step's result: measurements as numbers and tables, pictures, links, and the checks.
+
+The text of rows stays out of Dagster's database, but for the few samples that the first step measures for this purpose.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.store.plan import Plan
+from assets.store.runner import Runner, StepResult
+from assets.store.step import Check, Outcome, Step
+
+SAMPLES = "samples"
+"""The one measurement that may show the text of rows."""
+TEXT_COLUMNS = frozenset({"text", "line_text", "detail", "observed"})
+"""Columns of tables of measurements that may hold the text of rows; shown only where they are numbers."""
+LONGEST_CELL = 200
+LARGEST_PICTURE = 500_000
+"""Bytes; a larger picture is only named, so that Dagster's database stays small."""
+PAGES = {"report": "report.html", "data_docs": "data_docs/index.html"}
+ROW_COUNTS = ("rows", "accepted", "kept")
+
+Value = dg.MetadataValue[Any]
+
+
+def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
+    """Metadata of a materialization."""
+    record, step = result.record, runner.step(result.step)
+    trace = runner.store.open("traces", record.trace)
+    metadata: dict[str, Value] = {
+        "action": dg.MetadataValue.text(result.action),
+        "reused": dg.MetadataValue.bool(result.action != "built"),
+        "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
+        "built_seconds": dg.MetadataValue.float(round(record.seconds, 3)),
+        "built_at": dg.MetadataValue.timestamp(record.time),
+        "built_by": dg.MetadataValue.text(record.by),
+        "key": dg.MetadataValue.text(record.key),
+        "content": dg.MetadataValue.text(record.content),
+        "trace": dg.MetadataValue.path(str(trace)),
+    }
+    if result.reasons:
+        metadata["reasons"] = dg.MetadataValue.md("\n".join(f"- {_cell(str(reason))}" for reason in result.reasons))
+    metadata |= measured(result.measurements)
+    count = next((name for name in ROW_COUNTS if isinstance(result.measurements.get(name), int)), None)
+    if count is not None:
+        metadata["dagster/row_count"] = dg.MetadataValue.int(result.measurements[count])
+    metadata |= _pictures(trace)
+    for name, page in PAGES.items():
+        if (trace / page).is_file():
+            metadata[name] = dg.MetadataValue.path(str(trace / page))
+    if step.decides:
+        metadata["registry"] = _registry(runner)
+    return metadata
+
+
+def measured(measurements: Mapping[str, Any]) -> dict[str, Value]:
+    """Metadata of measurements: numbers as numbers, everything else as Markdown."""
+    shown = {name: _shown(name, value) for name, value in measurements.items()}
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def check_result(key: dg.AssetKey, check: Check, outcome: Outcome) -> dg.AssetCheckResult:
+    """Dagster's result of a check."""
+    blocks = check.blocking and not outcome.warning
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=check.name,
+        passed=outcome.passed,
+        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+        description=outcome.message,
+        metadata=measured(outcome.values),
+    )
+
+
+def blocking_failure(step: Step, result: StepResult) -> str | None:
+    """What stops the steps after this one, in words, or None."""
+    for check in step.checks:
+        outcome = result.outcomes[check.name]
+        if check.blocking and not outcome.passed and not outcome.warning:
+            return f"{step.name}: check {check.name} failed: {outcome.message}"
+    return None
+
+
+def plan_table(plan: Plan) -> str:
+    """A plan as a Markdown table."""
+    rows = [
+        {
+            "step": entry.step,
+            "state": entry.state,
+            "because": "; ".join(str(reason) for reason in entry.reasons),
+            "about": "" if entry.estimated_seconds is None else f"{entry.estimated_seconds:.1f} s",
+        }
+        for entry in plan.steps
+    ]
+    return _table(rows)
+
+
+def _shown(name: str, value: Any) -> Value | None:
+    # The order matters: True is an int.
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    if isinstance(value, int):
+        return dg.MetadataValue.int(value)
+    if isinstance(value, float):
+        return dg.MetadataValue.float(value)
+    if isinstance(value, str):
+        return dg.MetadataValue.text(value)
+    text = ""
+    if isinstance(value, Mapping):
+        text = _mapping(value)
+    elif isinstance(value, Sequence):
+        text = _sequence(value, with_text=name == SAMPLES)
+    return dg.MetadataValue.md(text) if text else None
+
+
+def _mapping(value: Mapping[str, Any]) -> str:
+    if set(value) == {"labels", "matrix"}:
+        labels = value["labels"]
+        return _table(
+            [
+                {"true ↓ predicted →": label} | dict(zip(labels, row, strict=True))
+                for label, row in zip(labels, value["matrix"], strict=True)
+            ]
+        )
+    if value and all(isinstance(each, Mapping) for each in value.values()):
+        return _table([{"": name} | dict(each) for name, each in value.items()])
+    scalars = {name: each for name, each in value.items() if isinstance(each, bool | int | float | str)}
+    counts = {name: each for name, each in scalars.items() if isinstance(each, int) and not isinstance(each, bool)}
+    whole = sum(counts.values())
+    if whole and len(counts) == len(value) > 1:
+        return _table([{"": name, "count": each, "share": f"{each / whole:.1%}"} for name, each in counts.items()])
+    return _table([{"": name, "value": each} for name, each in scalars.items()])
+
+
+def _sequence(value: Sequence[Any], *, with_text: bool) -> str:
+    if value and all(isinstance(each, Mapping) for each in value):
+        hidden = frozenset() if with_text else TEXT_COLUMNS
+        return _table(
+            [
+                {name: each for name, each in row.items() if name not in hidden or isinstance(each, int | float)}
+                for row in value
+            ]
+        )
+    return "\n".join(f"- {_cell(each)}" for each in value)
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if not columns:
+        return ""
+    lines = [
+        [_cell(name) for name in columns],
+        ["---"] * len(columns),
+        *([_cell(row.get(name, "")) for name in columns] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        text = f"{value:.4f}"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        text = f"{value:,}"
+    else:
+        text = str(value)
+    text = " ".join(text.split())
+    if len(text) > LONGEST_CELL:
+        text = f"{text[: LONGEST_CELL - 1]}…"
+    for character in "\\`*|<>[]":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+def _pictures(trace: Path) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for path in sorted(trace.glob("*.png")):
+        if path.stat().st_size > LARGEST_PICTURE:
+            found[path.stem] = dg.MetadataValue.path(str(path))
+        else:
+            data = base64.b64encode(path.read_bytes()).decode("ascii")
+            found[path.stem] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{data})")
+    return found
+
+
+def _registry(runner: Runner) -> Value:
+    uri = runner.home.tracking_uri
+    if uri.startswith(("http://", "https://")):
+        return dg.MetadataValue.url(f"{uri.rstrip('/')}/#/models/{runner.name}")
+    return dg.MetadataValue.text(f"model {runner.name} in {uri}")

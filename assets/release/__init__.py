@@ -1,0 +1,26 @@
+"""Release: the gate decides about the challenger, the promotion log keeps it, MLflow is brought in line with the log.
+
+- `decide` compares (`gate`) and says why: `decision.json`, `card.md`, and in the trace `report.html`.
+- `log` reads the promotion log and makes the entries of a person: promote, rollback.
+- `registry` makes one MLflow model version for each challenger and sets the aliases.
+"""
+
+from __future__ import annotations
+
+from assets.release.checks import CHECKS
+from assets.store.step import Step
+
+STEP = Step(
+    name="release",
+    description=(
+        "The gate: compares the challenger with the floor, the baseline and the champion on the same test rows, "
+        "appends the decision to the promotion log, and registers the model in MLflow."
+    ),
+    function="assets.release.decide:decide",
+    inputs=("splits", "model", "evaluation"),
+    configuration=("gate.metric", "gate.floor", "gate.above_baseline", "gate.below_champion"),
+    decides=True,
+    settle="assets.release.registry:settle",
+    checks=CHECKS,
+    kinds=("mlflow", "html"),
+)

@@ -1,0 +1,217 @@
+"""The step's function: compare, decide, and say why in a report and a model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from assets.release import gate, log
+from assets.release.account import row_account
+from assets.store.step import Build, Measurements
+
+_ENTRIES_IN_REPORT = 10
+
+
+@dataclass(frozen=True)
+class SameRows:
+    """Challenger and champion on the test rows that the champion was not trained on.
+
+    Attributes:
+        rows: rows compared.
+        seen: test rows left out, because the champion was trained on them or chosen by them.
+        reason: why there is no comparison, or "".
+        challenger: the challenger's metrics on these rows; empty without a comparison.
+        champion: the champion's metrics on these rows; empty without a comparison.
+        only_challenger: rows that only the challenger answers correctly.
+        only_champion: rows that only the champion answers correctly.
+        both_wrong_differently: rows that both answer wrongly, and not the same.
+    """
+
+    rows: int
+    seen: int
+    reason: str = ""
+    challenger: Mapping[str, float] | None = None
+    champion: Mapping[str, float] | None = None
+    only_challenger: int = 0
+    only_champion: int = 0
+    both_wrong_differently: int = 0
+
+
+def decide(
+    build: Build, *, metric: str, floor: float | None, above_baseline: float | None, below_champion: float | None
+) -> Measurements:
+    """Decide whether the challenger becomes the champion.
+
+    Args:
+        build: inputs `splits`, `model` and `evaluation`, the promotion log and the measurements of all earlier steps.
+        metric: metric of the comparisons, on the test set.
+        floor: least value of the metric, or None.
+        above_baseline: least difference to the baseline on the same rows, or None.
+        below_champion: how much worse than the champion on the same rows it may be, or None.
+
+    Returns:
+        `decision`, `champion` (digest after it, or None), `comparisons`, `metrics` and `account` (of rows).
+    """
+    metrics = _read_json(build.inputs["evaluation"] / "metrics.json")
+    challenger, before = build.digests["model"], log.champion(build.log)
+    same_rows = _on_same_rows(build, before, metrics) if before and before != challenger else None
+
+    comparisons = _compare(metrics, same_rows, metric, floor, above_baseline, below_champion)
+    if gone := log.rolled_back(build.log):
+        comparisons.append(gate.not_rolled_back(was_rolled_back=challenger in gone))
+    verdict = gate.decide(challenger, before, comparisons)
+
+    decision = {
+        "decision": verdict,
+        "challenger": challenger,
+        "champion_before": before,
+        "metric": metric,
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "metrics": gate.plain_metrics(metrics),
+        "baseline": gate.plain_metrics(metrics["baseline"]),
+        "champion_metrics": same_rows.champion if same_rows else None,
+        "rows": metrics["rows"],
+        "rows_seen_by_champion": same_rows.seen if same_rows else 0,
+    }
+    account = row_account(build.measurements)
+    _write(build, decision, metrics, account, same_rows)
+    build.progress.message(f"{verdict}: {gate.METRIC_NAMES[metric]} {metrics[metric]:.4f}")
+    return {
+        "decision": verdict,
+        "champion": challenger if verdict == "promoted" else before,
+        "comparisons": decision["comparisons"],
+        "metrics": decision["metrics"],
+        "account": account,
+    }
+
+
+def _compare(
+    metrics: Mapping[str, Any],
+    same_rows: SameRows | None,
+    metric: str,
+    floor: float | None,
+    above_baseline: float | None,
+    below_champion: float | None,
+) -> list[gate.Comparison]:
+    comparisons = []
+    if floor is not None:
+        comparisons.append(gate.at_least_floor(metric, metrics[metric], floor))
+    if above_baseline is not None:
+        comparisons.append(gate.above_baseline(metric, metrics[metric], metrics["baseline"][metric], above_baseline))
+    if same_rows and below_champion is not None:
+        if same_rows.challenger and same_rows.champion:
+            new, old = same_rows.challenger[metric], same_rows.champion[metric]
+            comparisons.append(gate.not_below_champion(metric, new, old, below_champion, same_rows.rows))
+        else:
+            comparisons.append(gate.champion_incomparable(same_rows.reason))
+    return comparisons
+
+
+def _on_same_rows(build: Build, champion: str, metrics: Mapping[str, Any]) -> SameRows:
+    """Score both models on the test rows that the champion was not trained on."""
+    import pyarrow.parquet as pq
+
+    from assets.tasks.classification import metrics as measure
+
+    assert build.stored is not None
+    assert build.variant is not None
+    labels = metrics["confusion"]["labels"]
+    known = _read_json(build.stored(champion) / "model" / "config.json")["id2label"].values()
+    if set(known) != set(labels):
+        return SameRows(0, 0, f"it answers with other labels ({', '.join(known)})")
+
+    columns = ["row_id", "label", "predicted"]
+    new = pq.read_table(build.inputs["evaluation"] / "predictions.parquet", columns=columns).to_pydict()
+    seen = _trained_on(build, champion).intersection(new["row_id"])
+    kept = [index for index, row_id in enumerate(new["row_id"]) if row_id not in seen]
+    if not kept:
+        return SameRows(0, len(seen), f"it was trained on all {len(seen):,} test rows")
+
+    folder = build.variant("evaluation", {"model": champion})
+    old = pq.read_table(folder / "predictions.parquet", columns=columns).to_pydict()
+    assert old["row_id"] == new["row_id"], "two evaluations on one test set have the same rows"
+    true, challenger_says, champion_says = (
+        [column[index] for index in kept] for column in (new["label"], new["predicted"], old["predicted"])
+    )
+    differ = [(a == t, b == t) for t, a, b in zip(true, challenger_says, champion_says, strict=True) if a != b]
+    return SameRows(
+        rows=len(kept),
+        seen=len(seen),
+        challenger=_of_present_labels(measure(true, challenger_says, labels)),
+        champion=_of_present_labels(measure(true, champion_says, labels)),
+        only_challenger=differ.count((True, False)),
+        only_champion=differ.count((False, True)),
+        both_wrong_differently=differ.count((False, False)),
+    )
+
+
+def _of_present_labels(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics with macro averages over the labels that have rows; the others would pull both models down alike."""
+    present = [scores for scores in metrics["per_class"].values() if scores["support"]]
+    averages = {f"{name}_macro": fmean(scores[name] for scores in present) for name in ("precision", "recall", "f1")}
+    return {"accuracy": metrics["accuracy"], **averages}
+
+
+def _trained_on(build: Build, model: str) -> set[str]:
+    """Row ids that a model was trained on or chosen by, in any of the splits that it came out of."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    assert build.stored is not None
+    rows: set[str] = set()
+    for digest in dict.fromkeys(fields["inputs"]["splits"] for fields in log.decisions(build.log, model)):
+        sides = pq.read_table(build.stored(digest) / "sides.parquet", columns=["row_id", "side"])
+        rows.update(sides.filter(pc.field("side") != "test")["row_id"].to_pylist())
+    return rows
+
+
+def _write(
+    build: Build,
+    decision: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    account: Mapping[str, int],
+    same_rows: SameRows | None,
+) -> None:
+    from markupsafe import Markup
+
+    from assets.release import plots
+    from assets.release.templates import render
+
+    history = _read_json(build.inputs["model"] / "history.json")
+    confusion, metric = metrics["confusion"], decision["metric"]
+    context = {
+        "pipeline": build.pipeline,
+        "decision": decision,
+        "metrics": metrics,
+        "labels": confusion["labels"],
+        "measured": build.measurements,
+        "account": account,
+        "architecture": _read_json(build.inputs["model"] / "model" / "config.json")["architectures"][0],
+        "digests": dict(build.digests),
+    }
+    more = {
+        "history": history,
+        "same_rows": same_rows,
+        "errors": _read_json(build.inputs["evaluation"] / "errors.json"),
+        # Ours, with every text in them escaped.
+        "confusion_plot": Markup(plots.confusion(confusion["labels"], confusion["matrix"])),  # noqa: S704
+        "curve_plot": Markup(plots.curve(history, metric, gate.METRIC_NAMES[metric])),  # noqa: S704
+        "log": build.log[: -_ENTRIES_IN_REPORT - 1 : -1],
+        "decided_at": f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC",
+    }
+    _write_json(build.content / "decision.json", decision)
+    (build.content / "card.md").write_text(render("card.md.j2", context), encoding="utf-8")
+    (build.trace / "report.html").write_text(render("report.html.j2", {**context, **more}), encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -1,0 +1,101 @@
+"""The gate: whether a challenger becomes the champion, from numbers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Decision = Literal["promoted", "refused", "unchanged"]
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "precision_macro": "macro precision",
+    "recall_macro": "macro recall",
+    "f1_macro": "macro F1",
+}
+"""Metrics of a classification, as people call them."""
+
+# Differences of metrics are rounded: 0.9 - 0.8 >= 0.1 must hold, and does not in floating point.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One condition that the challenger meets or not.
+
+    Attributes:
+        name: `floor`, `baseline`, `champion` or `rolled_back`.
+        passed: whether it is met.
+        value: the challenger's metric, or None where no number decides.
+        limit: the least value that passes, or None.
+        message: one sentence with the numbers.
+    """
+
+    name: str
+    passed: bool
+    value: float | None
+    limit: float | None
+    message: str
+
+
+def at_least_floor(metric: str, value: float, floor: float) -> Comparison:
+    """Whether the metric reaches the absolute floor."""
+    message = f"{METRIC_NAMES[metric]} {value:.4f}; at least {floor:.4f} is required"
+    return Comparison("floor", value >= floor - _ROUNDING, value, floor, message)
+
+
+def above_baseline(metric: str, value: float, baseline: float, margin: float) -> Comparison:
+    """Whether the metric is at least `margin` above the baseline's on the same rows."""
+    message = _difference(metric, value, f"the baseline's {baseline:.4f}", value - baseline, margin)
+    return Comparison("baseline", value >= baseline + margin - _ROUNDING, value, baseline + margin, message)
+
+
+def not_below_champion(metric: str, value: float, champion: float, margin: float, rows: int) -> Comparison:
+    """Whether the metric is at most `margin` below the champion's on the same `rows` test rows."""
+    other = f"the champion's {champion:.4f} on the same {rows:,} rows"
+    message = _difference(metric, value, other, value - champion, -margin)
+    return Comparison("champion", value >= champion - margin - _ROUNDING, value, champion - margin, message)
+
+
+def against(difference: float, other: str) -> str:
+    """Say a difference in words: `0.0139 below the champion`."""
+    if round(abs(difference), 4) == 0:
+        return f"level with {other}"
+    return f"{abs(difference):.4f} {'above' if difference > 0 else 'below'} {other}"
+
+
+def _difference(metric: str, value: float, other: str, difference: float, required: float) -> str:
+    least = "most" if required < 0 else "least"
+    return (
+        f"{METRIC_NAMES[metric]} {value:.4f} is {against(difference, other)}; "
+        f"required: at {least} {against(required, 'it')}"
+    )
+
+
+def champion_incomparable(reason: str) -> Comparison:
+    """What stands for the comparison with the champion when there is none: unproven is not promoted."""
+    message = f"cannot be compared with the champion: {reason}; only an explicit promotion can put it in use"
+    return Comparison("champion", False, None, None, message)
+
+
+def not_rolled_back(*, was_rolled_back: bool) -> Comparison:
+    """Whether the model is free of a rollback; one that was rolled back returns only by an explicit promotion."""
+    message = (
+        "this very model was rolled back; only an explicit promotion can put it in use again"
+        if was_rolled_back
+        else "not one of the models that were rolled back"
+    )
+    return Comparison("rolled_back", not was_rolled_back, None, None, message)
+
+
+def decide(challenger: str, champion: str | None, comparisons: list[Comparison]) -> Decision:
+    """Decide by the comparisons; the champion itself, trained again to the same content, changes nothing."""
+    if challenger == champion:
+        return "unchanged"
+    return "promoted" if all(comparison.passed for comparison in comparisons) else "refused"
+
+
+def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Only the numbers that a gate can compare, by name."""
+    return {name: float(metrics[name]) for name in METRIC_NAMES}

@@ -1,0 +1,55 @@
+"""Fills the templates that stand beside this file: the report in HTML, the model card in Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from assets.release.gate import METRIC_NAMES, against
+
+
+def render(template: str, context: dict[str, Any]) -> str:
+    """Fill a template; values are escaped in HTML, and a name that is not in `context` is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=jinja2.select_autoescape(("html.j2",)),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "count": _count,
+        "number": _number,
+        "signed": _signed,
+        "share": _share,
+        "cell": _cell,
+        "against": against,
+    }
+    environment.globals["metric_names"] = METRIC_NAMES
+    return environment.get_template(template).render(context)
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _signed(value: float) -> str:
+    """With its sign; a true minus is as wide as the plus."""
+    text = f"{abs(value):.4f}"
+    return f"{'−' if value < 0 and float(text) else '+'}{text}" if float(text) else f"±{text}"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "–"
+
+
+def _cell(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

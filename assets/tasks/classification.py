@@ -1,0 +1,126 @@
+"""Single-label text classification: every text has exactly one of a fixed, ordered set of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.errors import DataError
+from assets.tasks.loading import load_model
+
+if TYPE_CHECKING:
+    import torch
+
+
+def pretrained(folder: Path, labels: Sequence[str]) -> Any:
+    """Load the pretrained body and put a head with one output for each label on it.
+
+    Weights that the folder lacks (the head's) are drawn from torch's global generator, so seed that first.
+
+    Args:
+        folder: local model folder with `config.json` and safetensors weights.
+        labels: names of the classes, in the order of the model's outputs.
+
+    Returns:
+        A `PreTrainedModel` in float32; its logits have shape [batch, len(labels)].
+
+    Raises:
+        DataError: weights of the pretrained body are missing or do not fit `config.json`.
+        OSError, ValueError, KeyError, safetensors.SafetensorError: transformers cannot load the folder.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, _ = load_model(
+        AutoModelForSequenceClassification,
+        folder,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        # Said here: transformers would guess it from the dtype of the targets.
+        problem_type="single_label_classification",
+    )
+    return model
+
+
+def finetuned(folder: Path) -> tuple[Any, tuple[str, ...]]:
+    """Load a model that `pretrained` made and training saved, and the names of its outputs in order.
+
+    Raises:
+        DataError: weights are missing or do not fit `config.json`.
+        OSError, ValueError, KeyError, safetensors.SafetensorError: transformers cannot load the folder.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    model, new = load_model(AutoModelForSequenceClassification, folder)
+    if new:
+        raise DataError(
+            f"not a fine-tuned classifier: it has no weights for {', '.join(sorted(new))}",
+            where=str(folder),
+            fix="name the folder of a trained model, not of a pretrained one",
+        )
+    return model, tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+
+
+def encode_targets(values: Sequence[str], labels: Sequence[str]) -> torch.Tensor:
+    """Class indices of label names, int64 of shape [len(values)]."""
+    import torch
+
+    index = {label: position for position, label in enumerate(labels)}
+    return torch.tensor([index[value] for value in values], dtype=torch.int64)
+
+
+def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy in float32, a scalar in nats.
+
+    Args:
+        logits: shape [batch, classes], any floating type.
+        targets: class indices, shape [batch].
+    """
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits.float(), targets)
+
+
+def scores(logits: torch.Tensor) -> torch.Tensor:
+    """Probabilities of the classes in float64, shape [batch, classes], from logits of the same shape."""
+    import torch
+
+    return torch.softmax(logits.double(), dim=-1)
+
+
+def metrics(true: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    """Compare predicted with true labels, as scikit-learn defines the metrics; 0 where one is undefined (0 / 0).
+
+    Args:
+        true: the label of each row.
+        predicted: what was predicted for each row.
+        labels: every label, also those that do not occur; macro averages are over all of them.
+
+    Returns:
+        `accuracy`, `precision_macro`, `recall_macro`, `f1_macro`, `rows`, `per_class` (label → `precision`, `recall`,
+        `f1`, `support`) and `confusion` (`labels`, `matrix` with a row for each true label).
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+    names = list(labels)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        true, predicted, labels=names, average=None, zero_division=0
+    )
+    return {
+        "accuracy": float(accuracy_score(true, predicted)),
+        "precision_macro": float(precision.mean()),
+        "recall_macro": float(recall.mean()),
+        "f1_macro": float(f1.mean()),
+        "rows": len(true),
+        "per_class": {
+            name: {
+                "precision": float(precision[index]),
+                "recall": float(recall[index]),
+                "f1": float(f1[index]),
+                "support": int(support[index]),
+            }
+            for index, name in enumerate(names)
+        },
+        "confusion": {"labels": names, "matrix": confusion_matrix(true, predicted, labels=names).tolist()},
+    }

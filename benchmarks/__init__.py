@@ -1,0 +1,1 @@
+"""Measurements that back the figures in the documentation; each prints one JSON object as its last line."""

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assets.cli import predict
+from tests.cli.chain import Tiny
+from tests.cli.conftest import Freshtune
+
+
+class Model:
+    """Stands for `assets.evaluation.predict`: spam is what says `win`, and surer the later the model."""
+
+    def __init__(self) -> None:
+        self.loaded: list[dict[str, Any]] = []
+        self.texts: list[list[str]] = []
+
+    def load(self, folder: Path) -> Any:
+        self.loaded.append(json.loads((folder / "weights.json").read_text())[1])
+        return SimpleNamespace(labels=("ham", "spam"))
+
+    def predict(self, _: Any, texts: Sequence[str], __: Any) -> Any:
+        self.texts.append(list(texts))
+        scores = np.array([[0.25, 0.75] if "win" in text else [0.9, 0.1] for text in texts])
+        return ["spam" if row[1] > row[0] else "ham" for row in scores], scores
+
+
+@pytest.fixture
+def model(tiny: Tiny, freshtune: Freshtune, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """The champion is version 2."""
+    for f1 in (0.8, 0.9):
+        tiny.write(f1=f1)
+        assert freshtune("run", "tiny").exit_code == 0
+    made = Model()
+    module = ModuleType("assets.evaluation.predict")
+    module.load, module.predict = made.load, made.predict  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "assets.evaluation.predict", module)
+    return made
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_texts(freshtune: Freshtune, model: Model) -> None:
+    result = freshtune("predict", "tiny", "win a prize", "see you [tomorrow]")
+    assert result.exit_code == 0, result.output
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["predicted", "confidence", "text"],
+        ["spam", "75.0%", "win", "a", "prize"],
+        ["ham", "90.0%", "see", "you", "[tomorrow]"],
+    ]
+    assert [weights["f1"] for weights in model.loaded] == [0.9]
+
+
+def test_json(freshtune: Freshtune, model: Model) -> None:
+    result = freshtune("predict", "tiny", "win", "--json", "--version", "1")
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"text": "win", "predicted": "spam", "confidence": 0.75, "scores": {"ham": 0.25, "spam": 0.75}}
+    ]
+    assert [weights["f1"] for weights in model.loaded] == [0.8]
+
+
+def test_texts_are_cleaned_as_for_training(freshtune: Freshtune, model: Model, tiny: Tiny) -> None:
+    freshtune("predict", "tiny", "  cafe\u0301\t win ")
+    assert model.texts == [["café win"]]
+    tiny.config["cleaning"] = {"unicode": None, "whitespace": False}
+    freshtune("predict", "tiny", "  cafe\u0301\t win ")
+    assert model.texts[-1] == ["  cafe\u0301\t win "]
+
+
+def test_csv(freshtune: Freshtune, model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes('\ufeffid,body\n1,"win, now"\n2,"two\nlines"\n\n3,\n'.encode())
+    result = freshtune("predict", "tiny", "--input", str(path), "--column", "body")
+    assert result.exit_code == 0, result.output
+    assert rows(result.stdout) == [
+        {"id": "1", "body": "win, now", "predicted": "spam", "confidence": "0.75"},
+        {"id": "2", "body": "two\nlines", "predicted": "ham", "confidence": "0.9"},
+        {"id": "3", "body": "", "predicted": "", "confidence": ""},
+    ]
+    assert model.texts == [["win, now", "two lines"]]
+    assert "1 rows without a text were not predicted" in result.stderr
+    assert "tiny: loading version 2\ntiny: predicting, 3 to do\n" in result.stderr
+
+
+def test_jsonl_to_a_file(freshtune: Freshtune, model: Model, tmp_path: Path) -> None:
+    path, written = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_text('{"text": "win", "n": 1}\n\n{"text": null, "n": 2}\n')
+    result = freshtune("predict", "tiny", "-i", str(path), "-o", str(written))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert [json.loads(line) for line in written.read_text().splitlines()] == [
+        {"text": "win", "n": 1, "predicted": "spam", "confidence": 0.75, "scores": {"ham": 0.25, "spam": 0.75}},
+        {"text": None, "n": 2, "predicted": None, "confidence": None, "scores": None},
+    ]
+    assert sorted(path.name for path in tmp_path.glob("*.jsonl*")) == ["in.jsonl", "out.jsonl"]
+
+
+def test_tsv_keeps_its_quotes(freshtune: Freshtune, model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "in.tsv"
+    path.write_text('text\tid\n"win" he said\t1\n')
+    result = freshtune("predict", "tiny", "-i", str(path))
+    assert result.stdout == 'text\tid\tpredicted\tconfidence\n"win" he said\t1\tspam\t0.75\n'
+
+
+def test_standard_input_in_chunks(freshtune: Freshtune, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "CHUNK", 2)
+    result = freshtune("predict", "tiny", "-i", "-", input="win\n\n  \na\r\nb, c\n")
+    assert result.exit_code == 0, result.output
+    assert [(row["text"], row["predicted"]) for row in rows(result.stdout)] == [
+        ("win", "spam"),
+        ("a", "ham"),
+        ("b, c", "ham"),
+    ]
+    assert model.texts == [["win", "a"], ["b, c"]]
+    result = freshtune("predict", "tiny", "-i", "-", "--format", "jsonl", input='{"text": "win"}')
+    assert json.loads(result.stdout)["predicted"] == "spam"
+
+
+def test_nothing_to_predict(freshtune: Freshtune, model: Model) -> None:
+    result = freshtune("predict", "tiny", "-i", "-", input="")
+    assert (result.exit_code, result.stdout, model.texts) == (0, "", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "code"),
+    [
+        ("in.csv", b"id,body\n1,a\n", "no column 'text'; there are 'id', 'body'", 2),
+        ("in.csv", b"", "no column 'text'; there are none", 2),
+        ("in.csv", b"id,text\n1,a\n2,b,c\n", "in.csv, line 3: the row has more fields than the header line", 1),
+        ("in.csv", b"id,text\n1\n", "in.csv, line 2: the row has fewer fields than the header line", 1),
+        ("in.csv", b'id,text\n1,"a\n', "in.csv, line 2: not csv: unexpected end of data", 1),
+        ("in.csv", b"text\nsch\xf6n\n", "in.csv: not UTF-8", 1),
+        ("in.jsonl", b'{"text": "a"}\n{"text"\n', "in.jsonl, line 2: not JSON", 1),
+        ("in.jsonl", b'["a"]\n', "in.jsonl, line 1: not a JSON object", 1),
+        ("in.jsonl", b'{"text": 1}\n', "in.jsonl, line 1: 'text' is no text: 1", 1),
+        ("in.jsonl", b'{"body": "a"}\n', "in.jsonl, line 1: no column 'text'; there are 'body'", 2),
+        ("in.csv", b"text,predicted\na,b\n", "the input has a column 'predicted' already", 2),
+        ("in.xlsx", b"", "the format of", 2),
+        ("in", b"", "has no ending", 2),
+    ],
+)
+def test_bad_input(
+    freshtune: Freshtune,
+    model: Model,
+    tmp_path: Path,
+    name: str,
+    content: bytes,
+    message: str,
+    code: int,
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    written = tmp_path / "out.csv"
+    written.write_text("precious")
+    result = freshtune("predict", "tiny", "-i", str(tmp_path / name), "-o", str(written))
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert written.read_text() == "precious"
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give texts or --input, one of the two"),
+        (["a", "-i", "-"], "give texts or --input, one of the two"),
+        (["-i", "missing.csv"], "cannot read 'missing.csv': No such file or directory"),
+        (["a", "-o", "out.xml"], "the format of 'out.xml' is unknown"),
+        (["a", "--version", "7"], "no version 7; there are 1, 2"),
+    ],
+)
+def test_wrong_use(freshtune: Freshtune, model: Model, arguments: list[str], message: str) -> None:
+    result = freshtune("predict", "tiny", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert model.texts == []
+
+
+def test_tabs_do_not_fit_into_tsv(freshtune: Freshtune, model: Model, tmp_path: Path) -> None:
+    result = freshtune("predict", "tiny", "a\tb", "-o", str(tmp_path / "out.tsv"))
+    assert result.exit_code == 1
+    assert "cannot be written as tsv" in result.stderr
+    assert not (tmp_path / "out.tsv").exists()
+
+
+def test_no_champion(freshtune: Freshtune, tiny: Tiny) -> None:
+    result = freshtune("predict", "tiny", "a")
+    assert result.exit_code == 2
+    assert "no model is in use yet" in result.stderr
+    assert result.stderr.rstrip().endswith("fix: freshtune run tiny")
+    tiny.config["gate"] = {"floor": 0.99}
+    freshtune("run", "tiny")
+    assert "name one that was refused with --version" in freshtune("predict", "tiny", "a").stderr

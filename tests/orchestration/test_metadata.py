@@ -1,0 +1,113 @@
+"""Tests of how measurements are shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.orchestration import metadata
+from assets.orchestration.metadata import check_result, measured, plan_table
+from assets.store.plan import Plan, Reason, StepPlan
+from assets.store.step import Check, Outcome
+from tests.orchestration.conftest import Tiny
+
+
+def shown(**measurements: Any) -> dict[str, Any]:
+    return {name: value.value for name, value in measured(measurements).items()}
+
+
+def test_numbers_stay_numbers() -> None:
+    assert shown(a=1, b=0.5, c=True, d="x", e=None) == {"a": 1, "b": 0.5, "c": True, "d": "x"}
+    kinds = measured({"a": 1, "b": 0.5, "c": True})
+    assert [type(kinds[name]) for name in "abc"] == [
+        dg.IntMetadataValue,
+        dg.FloatMetadataValue,
+        dg.BoolMetadataValue,
+    ]
+
+
+def test_confusion_matrix_is_a_table() -> None:
+    table = shown(confusion={"labels": ["ham", "spam"], "matrix": [[1000, 2], [3, 4]]})["confusion"]
+    assert table == ("| true ↓ predicted → | ham | spam |\n| --- | --- | --- |\n| ham | 1,000 | 2 |\n| spam | 3 | 4 |")
+
+
+def test_mixed_mapping_shows_its_numbers() -> None:
+    table = shown(baseline={"f1_macro": 0.9, "rows": 7, "per_class": {"a": {"f1": 1.0}}})["baseline"]
+    assert table == "|  | value |\n| --- | --- |\n| f1_macro | 0.9000 |\n| rows | 7 |"
+
+
+def test_shares_of_counts_add_up() -> None:
+    assert "| b | 3 | 75.0% |" in shown(labels={"a": 1, "b": 3})["labels"]
+    assert "share" not in shown(only={"a": 1})["only"]
+
+
+def test_texts_of_errors_are_left_out_and_samples_shown() -> None:
+    errors = [{"row_id": "ab", "text": "secret", "label": "ham", "confidence": 0.99}]
+    assert (
+        shown(errors=errors)["errors"] == "| row_id | label | confidence |\n| --- | --- | --- |\n| ab | ham | 0.9900 |"
+    )
+    assert "hello" in shown(samples=[{"text": "hello", "label": "ham"}])["samples"]
+    observed = [{"type": "x", "observed": "secret"}, {"type": "y", "observed": 7}]
+    assert shown(table_expectations=observed)["table_expectations"] == (
+        "| type | observed |\n| --- | --- |\n| x |  |\n| y | 7 |"
+    )
+
+
+@given(st.text(max_size=300))
+@settings(deadline=None, derandomize=True)
+def test_any_text_stays_in_its_cell(text: str) -> None:
+    table = shown(samples=[{"text": text, "label": "x"}])["samples"]
+    lines = table.split("\n")
+    assert len(lines) == 3
+    assert lines[2].replace("\\|", "").count("|") - lines[2].count("\\\\|") <= 3
+    assert "<" not in table.replace("\\<", "")
+
+
+def test_empty_values_are_left_out() -> None:
+    assert shown(a={}, b=[], c=[{}]) == {}
+
+
+def test_plan_is_a_table() -> None:
+    steps = (
+        StepPlan("raw", "fresh", ()),
+        StepPlan("model", "stale", (Reason("config", "training.epochs", 3, 4),), estimated_seconds=80.0),
+    )
+    assert plan_table(Plan("p", steps)) == (
+        "| step | state | because | about |\n| --- | --- | --- | --- |\n"
+        "| raw | fresh |  |  |\n| model | stale | config training.epochs 3 → 4 | 80.0 s |"
+    )
+
+
+@pytest.mark.parametrize(
+    ("blocking", "warning", "severity"),
+    [(True, False, "ERROR"), (True, True, "WARN"), (False, False, "WARN"), (False, True, "WARN")],
+)
+def test_only_what_blocks_is_an_error(blocking: bool, warning: bool, severity: str) -> None:
+    outcome = Outcome(False, "no", {"a": 1}, warning=warning)
+    check = Check("c", "d", lambda *_: outcome, blocking=blocking)
+    result = check_result(dg.AssetKey("x"), check, outcome)
+    assert (result.severity.value, result.description, result.metadata["a"].value) == (severity, "no", 1)
+
+
+def test_large_picture_is_only_named(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "LARGEST_PICTURE", 3)
+    (tmp_path / "curve.png").write_bytes(b"1234")
+    assert metadata._pictures(tmp_path)["curve"] == dg.MetadataValue.path(str(tmp_path / "curve.png"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://mlflow:5000/", dg.MetadataValue.url("http://mlflow:5000/#/models/tiny")),
+        ("sqlite:///x.db", dg.MetadataValue.text("model tiny in sqlite:///x.db")),
+    ],
+)
+def test_registry_is_linked_where_it_is_a_server(tiny: Tiny, uri: str, shown: dg.MetadataValue[Any]) -> None:
+    runner = tiny.runner()
+    object.__setattr__(runner.home, "tracking_uri", uri)
+    assert metadata._registry(runner) == shown

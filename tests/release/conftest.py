@@ -1,0 +1,123 @@
+"""A release step with made-up inputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.release import plots
+from assets.release.decide import decide
+from assets.store.step import Build, LogEntry, Measurements
+from tests.conftest import MakeBuild
+from tests.release.material import LABELS, measurements, write_evaluation, write_model, write_sides
+
+Answers = Sequence[str]
+
+
+@dataclass
+class Release:
+    """One run of `decide` and what it left.
+
+    Attributes:
+        build: what it was given.
+        result: its measurements.
+        evaluated: models that an evaluation was asked for.
+    """
+
+    build: Build
+    result: Measurements
+    evaluated: list[str] = field(default_factory=list)
+
+    @property
+    def decision(self) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self.build.content / "decision.json").read_text(encoding="utf-8"))
+        return value
+
+    @property
+    def card(self) -> str:
+        return (self.build.content / "card.md").read_text(encoding="utf-8")
+
+    @property
+    def report(self) -> str:
+        return (self.build.trace / "report.html").read_text(encoding="utf-8")
+
+    @property
+    def passed(self) -> dict[str, bool]:
+        return {comparison["name"]: comparison["passed"] for comparison in self.result["comparisons"]}
+
+    def message(self, name: str) -> str:
+        return next(str(each["message"]) for each in self.result["comparisons"] if each["name"] == name)
+
+
+MakeRelease = Callable[..., Release]
+
+
+@pytest.fixture
+def release(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRelease:
+    """Decide about a challenger called `new`, by what it, the champion and the baseline answer.
+
+    Plots take longer than all the rest and are left out unless `draw`.
+
+    Every model that the log names is stored, and answers `champion`; its splits put the rows named in `trained_on` into
+    train or validation.
+    """
+
+    def make(
+        true: Answers,
+        new: Answers,
+        *,
+        baseline: Answers | None = None,
+        champion: Answers | None = None,
+        log: Sequence[LogEntry] = (),
+        trained_on: Mapping[str, str] | None = None,
+        champion_labels: Sequence[str] = LABELS,
+        challenger: str = "new",
+        labels: Sequence[str] = LABELS,
+        texts: Sequence[str] | None = None,
+        measured: dict[str, Measurements] | None = None,
+        metric: str = "accuracy",
+        floor: float | None = None,
+        above_baseline: float | None = None,
+        below_champion: float | None = 0.0,
+        draw: bool = False,
+    ) -> Release:
+        base = tmp_path / f"inputs-{len(list(tmp_path.iterdir()))}"
+        evaluated: list[str] = []
+
+        def variant(step: str, inputs: Mapping[str, str]) -> Path:
+            assert step == "evaluation"
+            evaluated.append(inputs["model"])
+            answers = champion if champion is not None else true
+            return write_evaluation(base / "variant", true, answers, answers, labels)
+
+        def stored(digest: str) -> Path:
+            if digest.startswith("splits-of-"):
+                return write_sides(base / digest, {"another": "train", **(trained_on or {})})
+            return write_model(base / digest, champion_labels)
+
+        build = make_build(
+            inputs={
+                "splits": write_sides(base / "splits", {}),
+                "model": write_model(base / "model", labels),
+                "evaluation": write_evaluation(base / "evaluation", true, new, baseline or new, labels, texts),
+            },
+            log=tuple(log),
+            digests={"splits": "splits-digest", "model": challenger, "evaluation": "evaluation-digest"},
+            measurements=measured or measurements(labels),
+            variant=variant,
+            stored=stored,
+        )
+        with monkeypatch.context() as patch:
+            for plot in () if draw else ("confusion", "curve"):
+                patch.setattr(plots, plot, lambda *_: "<svg></svg>")
+            result = decide(
+                build, metric=metric, floor=floor, above_baseline=above_baseline, below_champion=below_champion
+            )
+        return Release(build, result, evaluated)
+
+    return make

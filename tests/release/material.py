@@ -1,0 +1,128 @@
+"""What the steps before release leave behind, made up: small, but of the true form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.store.step import LogEntry, Measurements
+from assets.tasks.classification import metrics
+
+WHEN = "2026-03-04T05:06:07+00:00"
+LABELS = ("ham", "spam")
+
+
+def entry(number: int, challenger: str, champion: str | None, kind: str = "decision", **more: Any) -> LogEntry:
+    """Make an entry of the promotion log; by default a decision that promoted or refused the challenger."""
+    fields = {
+        "kind": kind,
+        "decision": "promoted" if challenger == champion else "refused",
+        "challenger": challenger,
+        "champion": champion,
+        "inputs": {
+            "splits": f"splits-of-{challenger}",
+            "model": challenger,
+            "evaluation": f"evaluation-of-{challenger}",
+        },
+        "by": "ada",
+        "when": WHEN,
+        "why": "because",
+    }
+    if kind == "decision":
+        fields |= {"key": "k", "release": {"content": f"content-{number}", "trace": f"trace-{number}"}}
+    return LogEntry(number, {**fields, **more})
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def write_model(folder: Path, labels: Sequence[str] = LABELS) -> Path:
+    """Write what release reads of a model's content, without weights."""
+    names = dict(enumerate(labels))
+    write_json(
+        folder / "model" / "config.json", {"architectures": ["BertForSequenceClassification"], "id2label": names}
+    )
+    write_json(
+        folder / "history.json",
+        {
+            "best_epoch": 1,
+            "steps": [{"step": step, "loss": 1 / step, "learning_rate": 1e-4} for step in range(1, 9)],
+            "epochs": [
+                {"epoch": epoch, "step": 4 * epoch, "loss": 0.3, **dict.fromkeys(METRICS, value)}
+                for epoch, value in ((1, 0.9), (2, 0.8))
+            ],
+        },
+    )
+    return folder
+
+
+METRICS = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
+
+
+def write_evaluation(
+    folder: Path,
+    true: Sequence[str],
+    predicted: Sequence[str],
+    baseline: Sequence[str],
+    labels: Sequence[str] = LABELS,
+    texts: Sequence[str] | None = None,
+) -> Path:
+    """Write an evaluation's content; row ids are `row-000`, `row-001`, …"""
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = [f"row-{index:03d}" for index in range(len(true))]
+    table = pa.table({"row_id": ids, "label": list(true), "predicted": list(predicted)})
+    pq.write_table(table, folder / "predictions.parquet")
+    own, other = metrics(true, predicted, labels), metrics(true, baseline, labels)
+    write_json(folder / "metrics.json", {**own, "baseline": other})
+    errors = [
+        {"row_id": row, "text": text, "label": label, "predicted": said, "confidence": 0.9}
+        for row, text, label, said in zip(ids, texts or ids, true, predicted, strict=True)
+        if label != said
+    ]
+    write_json(folder / "errors.json", errors[:50])
+    return folder
+
+
+def write_sides(folder: Path, sides: dict[str, str]) -> Path:
+    """Write a splits' `sides.parquet` from row id → side."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.table({"row_id": list(sides), "group": list(sides), "side": list(sides.values())})
+    pq.write_table(table, folder / "sides.parquet")
+    return folder
+
+
+def measurements(labels: Sequence[str] = LABELS, **changed: Any) -> dict[str, Measurements]:
+    """Measurements of every step before release; `raw={"repeated": 3}` changes a number."""
+    rows = {"train": 60, "validation": 10, "test": 20}
+    values: dict[str, Measurements] = {
+        "raw": {"files": 2, "rows_read": 109, "rows": 100, "rejected": 2, "repeated": 7},
+        "validated": {
+            "accepted": 97,
+            "quarantined": 5,
+            "quarantined_by_expectation": {"readable": 2, "expect_text": 3},
+            "warnings": [],
+        },
+        "cleaned": {"kept": 90, "merged": 6, "quarantined": 1, "groups": 2, "near_duplicates": 5},
+        "splits": {
+            "rows": rows,
+            "labels": {side: dict.fromkeys(labels, count // len(labels)) for side, count in rows.items()},
+        },
+        "model": {
+            "epochs": 2,
+            "steps": 8,
+            "train_rows": 60,
+            "parameters": 12345,
+            "device": "cpu",
+            "precision": "float32",
+            "seconds": 1.5,
+        },
+        "evaluation": {},
+    }
+    return {step: {**value, **changed.get(step, {})} for step, value in values.items()}

@@ -1,0 +1,30 @@
+"""The account of rows."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.release.account import row_account
+
+COUNT = st.integers(0, 1000)
+
+
+@settings(deadline=None, derandomize=True)
+@given(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT, st.integers(-5, 5))
+def test_what_is_lost_is_missing(
+    repeated: int, rejected: int, failed: int, merged: int, conflicting: int, kept: int, lost: int
+) -> None:
+    read = repeated + rejected + failed + merged + conflicting + kept + lost
+    account = row_account(
+        {
+            "raw": {"rows_read": read, "rejected": rejected, "repeated": repeated},
+            "validated": {"quarantined": rejected + failed},
+            "cleaned": {"kept": kept, "merged": merged, "quarantined": conflicting},
+        }
+    )
+    assert account["missing"] == lost
+    assert account["read"] == account["kept"] + account["quarantined"] + account["merged"] + account["missing"]
+    assert account["quarantined"] == account["rejected"] + account["failed"] + account["conflicting"]
+    assert account["merged"] == account["repeated"] + account["merged_texts"]
+    assert account["failed"] == failed

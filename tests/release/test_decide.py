@@ -1,0 +1,175 @@
+"""The release step: comparisons with floor, baseline and champion, and what it writes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assets.progress import Event
+from assets.release import log
+from assets.store.step import LogEntry
+from assets.tasks.classification import metrics
+from tests.release.conftest import MakeRelease
+from tests.release.material import LABELS, METRICS, WHEN, entry
+
+TRUE = ["ham"] * 6 + ["spam"] * 4
+RIGHT = TRUE
+ONE_WRONG = ["spam", *TRUE[1:]]
+TWO_WRONG = ["spam", "spam", *TRUE[2:]]
+OLD = (entry(0, "old", "old"),)
+SIGNED = {"by": "ada", "when": WHEN, "why": "it misbehaved"}
+
+
+def test_the_first_model_needs_no_champion(release: MakeRelease) -> None:
+    made = release(TRUE, ONE_WRONG, baseline=TWO_WRONG, above_baseline=0.0, floor=0.9)
+    assert made.decision == {
+        "decision": "promoted",
+        "challenger": "new",
+        "champion_before": None,
+        "metric": "accuracy",
+        "comparisons": made.result["comparisons"],
+        "metrics": {name: metrics(TRUE, ONE_WRONG, LABELS)[name] for name in METRICS},
+        "baseline": {name: metrics(TRUE, TWO_WRONG, LABELS)[name] for name in METRICS},
+        "champion_metrics": None,
+        "rows": 10,
+        "rows_seen_by_champion": 0,
+    }
+    assert made.passed == {"floor": True, "baseline": True}
+    assert made.result["champion"] == "new"
+    assert not made.evaluated
+
+
+@pytest.mark.parametrize(
+    ("limits", "failed"),
+    [
+        ({"floor": 0.95}, "floor"),
+        ({"above_baseline": 0.15}, "baseline"),
+        ({"below_champion": 0.05}, "champion"),
+    ],
+)
+def test_one_condition_that_is_not_met_refuses(limits: dict[str, float], failed: str, release: MakeRelease) -> None:
+    made = release(TRUE, ONE_WRONG, baseline=TWO_WRONG, champion=RIGHT, log=OLD, **{"below_champion": None, **limits})
+    assert made.passed == {failed: False}
+    assert made.decision["decision"] == "refused"
+    assert made.result["champion"] == "old"
+
+
+@pytest.mark.parametrize(("below", "decision"), [(0.1, "promoted"), (0.09, "refused")])
+def test_how_much_worse_than_the_champion_is_allowed(below: float, decision: str, release: MakeRelease) -> None:
+    made = release(TRUE, ONE_WRONG, champion=RIGHT, log=OLD, below_champion=below)
+    assert made.decision["decision"] == decision
+    assert made.evaluated == ["old"]
+
+
+def test_without_limits_everybody_is_promoted_and_the_champion_still_shown(release: MakeRelease) -> None:
+    made = release(TRUE, TWO_WRONG, champion=RIGHT, log=OLD, below_champion=None)
+    assert made.decision["decision"] == "promoted"
+    assert made.decision["comparisons"] == []
+    assert made.decision["champion_metrics"]["accuracy"] == 1.0
+    assert "asks nothing" not in made.card
+    assert "configured to ask nothing" in made.report
+
+
+def test_rows_that_the_champion_was_trained_on_are_left_out(release: MakeRelease) -> None:
+    # The champion is right only where it was trained or chosen: on the other rows the new model is better.
+    champion = [*TRUE[:3], "spam", "spam", *TRUE[5:]]
+    seen = {"row-000": "train", "row-001": "validation", "row-002": "train", "row-005": "test", "elsewhere": "train"}
+    made = release(TRUE, TWO_WRONG, champion=champion, log=OLD, trained_on=seen)
+    assert made.decision["rows_seen_by_champion"] == 3
+    assert made.decision["champion_metrics"]["accuracy"] == pytest.approx(5 / 7)
+    assert made.passed == {"champion": True}
+    assert "on the same 7 rows" in made.message("champion")
+    assert made.decision["metrics"]["accuracy"] == 0.8, "the challenger's own metrics are on all rows"
+
+    without = release(TRUE, TWO_WRONG, champion=champion, log=OLD)
+    assert without.decision["rows_seen_by_champion"] == 0
+    assert "on the same 10 rows" in without.message("champion")
+
+
+def test_every_split_that_the_champion_came_out_of_counts(release: MakeRelease) -> None:
+    entries = (entry(0, "old", "old", inputs={"splits": "splits-of-1"}), *OLD)
+    assert release(TRUE, RIGHT, log=entries, trained_on={"row-000": "train"}).decision["rows_seen_by_champion"] == 1
+    promoted = (entry(0, "old", None), LogEntry(1, log.promote((entry(0, "old", None),), "old", **SIGNED)))
+    assert release(TRUE, RIGHT, log=promoted, trained_on={"row-000": "train"}).decision["rows_seen_by_champion"] == 1
+
+
+def test_a_label_without_rows_does_not_pull_the_average_down(release: MakeRelease) -> None:
+    spam = {f"row-{index:03d}": "train" for index in range(6, 10)}
+    made = release(TRUE, RIGHT, champion=RIGHT, log=OLD, trained_on=spam, metric="f1_macro")
+    assert made.decision["champion_metrics"]["f1_macro"] == 1.0
+
+
+def test_a_champion_that_saw_every_row_cannot_be_compared(release: MakeRelease) -> None:
+    seen = {f"row-{index:03d}": "train" for index in range(10)}
+    made = release(TRUE, RIGHT, champion=TWO_WRONG, log=OLD, trained_on=seen)
+    assert made.decision["decision"] == "refused"
+    assert "it was trained on all 10 test rows" in made.message("champion")
+    assert "explicit promotion" in made.message("champion")
+    assert not made.evaluated
+
+
+def test_a_champion_with_other_labels_cannot_be_compared(release: MakeRelease) -> None:
+    made = release(TRUE, RIGHT, log=OLD, champion_labels=("ham", "junk"))
+    assert made.decision["decision"] == "refused"
+    assert "it answers with other labels (ham, junk)" in made.message("champion")
+    assert not made.evaluated
+
+
+def test_labels_in_another_order_are_the_same_labels(release: MakeRelease) -> None:
+    assert release(TRUE, RIGHT, log=OLD, champion_labels=("spam", "ham")).passed == {"champion": True}
+
+
+def test_the_champion_trained_again_changes_nothing(release: MakeRelease) -> None:
+    made = release(TRUE, ONE_WRONG, log=OLD, challenger="old", floor=0.99)
+    assert made.decision["decision"] == "unchanged"
+    assert made.result["champion"] == "old"
+    assert made.passed == {"floor": False}, "that it does not meet the gate by now is still said"
+    assert not made.evaluated
+
+
+def test_a_rolled_back_model_returns_only_by_an_explicit_promotion(release: MakeRelease) -> None:
+    entries = [*OLD, entry(1, "new", "new")]
+    entries.append(LogEntry(2, log.rollback(entries, **SIGNED)))
+    made = release(TRUE, RIGHT, champion=TWO_WRONG, log=entries)
+    assert made.decision["decision"] == "refused"
+    assert made.passed == {"champion": True, "rolled_back": False}
+    assert release(TRUE, RIGHT, champion=TWO_WRONG, log=entries, challenger="newer").passed == {
+        "champion": True,
+        "rolled_back": True,
+    }
+
+
+@settings(deadline=None, derandomize=True, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS), st.sampled_from(LABELS), st.booleans()),
+        min_size=4,
+        max_size=12,
+    )
+)
+def test_the_champion_is_compared_as_if_the_rows_it_saw_were_not_there(
+    rows: list[tuple[str, str, str, bool]], release: MakeRelease
+) -> None:
+    kept = [row for row in rows if not row[3]]
+    true, new, champion, _ = zip(*rows, strict=True)
+    seen = {f"row-{index:03d}": "train" for index, row in enumerate(rows) if row[3]}
+    made = release(true, new, champion=champion, log=OLD, trained_on=seen)
+    if not kept:
+        assert made.decision["champion_metrics"] is None
+        return
+    left = release(*zip(*((t, n) for t, n, _, _ in kept), strict=True), champion=[c for _, _, c, _ in kept], log=OLD)
+    assert made.decision["champion_metrics"] == left.decision["champion_metrics"]
+    assert made.message("champion") == left.message("champion")
+
+
+def test_equal_inputs_give_equal_content(release: MakeRelease) -> None:
+    first, second = (release(TRUE, ONE_WRONG, champion=RIGHT, log=OLD) for _ in range(2))
+    for name in ("decision.json", "card.md"):
+        assert (first.build.content / name).read_bytes() == (second.build.content / name).read_bytes()
+    assert sorted(path.name for path in first.build.content.iterdir()) == ["card.md", "decision.json"]
+
+
+def test_the_verdict_is_reported(release: MakeRelease, events: list[Event]) -> None:
+    release(TRUE, ONE_WRONG)
+    assert events[-1]["text"] == "promoted: accuracy 0.9000"

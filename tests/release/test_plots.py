@@ -1,0 +1,66 @@
+"""Plots that take the page's colours."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from assets.release import plots
+
+HISTORY = {
+    "best_epoch": 1,
+    "steps": [{"step": step, "loss": 1 / step, "learning_rate": 1e-4} for step in range(1, 9)],
+    "epochs": [{"epoch": epoch, "step": 4 * epoch, "loss": 0.3, "f1_macro": 0.9 - epoch / 10} for epoch in (1, 2)],
+}
+
+
+def texts(svg: str) -> list[str]:
+    return [text for element in ET.fromstring(svg).iter() if (text := (element.text or "").strip())]  # noqa: S314
+
+
+@pytest.mark.parametrize("labels", [2, 5, 12, 25])
+def test_colours_are_the_pages(labels: int) -> None:
+    matrix = [[5 if row == column else 1 for column in range(labels)] for row in range(labels)]
+    svg = plots.confusion([f"label {index}" for index in range(labels)], matrix)
+    assert not re.search(r"#[0-9a-fA-F]{3,}(?![\w-])", re.sub(r"url\(#\w+\)|href=\"#\w+\"", "", svg))
+    for variable in ("--ink", "--muted", "--line", "--accent"):
+        assert f"var({variable})" in svg
+    assert "font-family" not in svg
+    assert "<style" not in svg
+
+
+def test_a_confusion_matrix_says_counts_and_shares() -> None:
+    said = texts(plots.confusion(["ham", "spam"], [[30, 10], [0, 0]]))
+    assert said.count("ham") == said.count("spam") == 2
+    assert {"30", "75.0%", "10", "25.0%"} <= set(said)
+
+
+def test_many_labels_are_shaded_without_numbers() -> None:
+    labels = [f"label {index}" for index in range(30)]
+    svg = plots.confusion(labels, [[7] * 30 for _ in labels])
+    assert "7" not in texts(svg)
+    assert svg.count("var(--accent)") == 900
+
+
+@pytest.mark.parametrize("label", ["<script>alert(1)</script>", "$x^2", "a_$b$", "垃圾短信", "x" * 60, "&amp;"])
+def test_any_label_is_only_text(label: str) -> None:
+    svg = plots.confusion([label, "other"], [[1, 2], [3, 4]])
+    shown = label if len(label) <= 18 else f"{label[:17]}…"
+    assert shown in texts(svg)
+    assert "<script" not in svg
+
+
+def test_the_curve_rings_the_epoch_that_is_used() -> None:
+    said = texts(plots.curve(HISTORY, "f1_macro", "macro F1"))
+    assert "validation; ringed: epoch 1, used" in said
+    assert "macro F1" in said
+
+
+def test_equal_plots_are_equal_and_two_share_no_names() -> None:
+    first = plots.confusion(["a", "b"], [[1, 2], [3, 4]])
+    assert first == plots.confusion(["a", "b"], [[1, 2], [3, 4]])
+    names = [set(re.findall(r"\bid=\"([^\"]+)\"", svg)) for svg in (first, plots.curve(HISTORY, "f1_macro", "F1"))]
+    assert all(names)
+    assert not names[0] & names[1]

@@ -1,0 +1,243 @@
+"""The report: one page that a manager reads, and that needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.release.conftest import MakeRelease
+from tests.release.material import LABELS, entry, measurements
+
+TRUE = ["ham"] * 6 + ["spam"] * 4
+ONE_WRONG = ["spam", *TRUE[1:]]
+TWO_WRONG = ["spam", "spam", *TRUE[2:]]
+OLD = (entry(0, "old", "old", why="the first <one>"),)
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """What a page is made of.
+
+    Attributes:
+        text: its words, white space made one.
+        tags: every tag in order.
+        attributes: every attribute of every tag.
+    """
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self._words: list[str] = []
+        self.feed(source)
+        self.close()
+        assert not self._open, "every element is closed"
+        self.text = " ".join(" ".join(self._words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self._words.append(data)
+
+
+PROMOTED = """✓ Promoted The new model replaces the champion. Its accuracy on 10 test rows is 0.9000 : 0.1000 above the
+champion and 0.1000 above the baseline."""
+REFUSED = """✕ Refused The new model is kept out of use; the champion stays. Its accuracy on 10 test rows is 0.8000 :
+0.1000 below the champion and level with the baseline."""
+UNCHANGED = """= Unchanged Training gave the very model that is in use already. Its accuracy on 10 test rows is 0.9000 :
+0.1000 above the baseline."""
+
+
+@pytest.mark.parametrize(
+    ("new", "champion", "challenger", "verdict"),
+    [
+        (ONE_WRONG, TWO_WRONG, "new", PROMOTED),
+        (TWO_WRONG, ONE_WRONG, "new", REFUSED),
+        (ONE_WRONG, ONE_WRONG, "old", UNCHANGED),
+    ],
+    ids=["promoted", "refused", "unchanged"],
+)
+def test_the_verdict_comes_first(
+    new: list[str], champion: list[str], challenger: str, verdict: str, release: MakeRelease
+) -> None:
+    page = Page(release(TRUE, new, baseline=TWO_WRONG, champion=champion, challenger=challenger, log=OLD).report)
+    body = page.text[page.text.index("UTC") + 4 :]
+    assert body.startswith(verdict.replace("\n", " "))
+
+
+@pytest.mark.parametrize(
+    ("floor", "verdict"), [(None, "is the first champion"), (0.95, "kept out of use; there is no champion yet")]
+)
+def test_the_first_model(floor: float | None, verdict: str, release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG, floor=floor).report).text
+    assert verdict in text
+    assert "Champion – none so far" in text
+
+
+def test_reasons_of_a_refusal_are_beside_the_verdict(release: MakeRelease) -> None:
+    made = release(TRUE, TWO_WRONG, champion=TRUE, log=OLD, floor=0.7)
+    text = Page(made.report).text
+    assert text.index(made.message("champion")) < text.index("Why")
+    assert made.message("floor") not in text
+    assert "Reaches the floor 0.8000 ≥ 0.7000 +0.1000 ✓ met" in text
+    assert "Not worse than the champion 0.8000 ≥ 1.0000 −0.2000 ✕ not met" in text
+
+
+def test_rows_left_out_are_told(release: MakeRelease) -> None:
+    made = release(TRUE, ONE_WRONG, champion=TWO_WRONG, log=OLD, trained_on={"row-009": "train"})
+    text = Page(made.report).text
+    assert "on the 9 rows that it never saw" in text
+    assert "the columns about the champion on the 9 that it was not trained on" in text
+
+
+def test_a_missing_comparison_says_why(release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG, log=OLD, champion_labels=("a", "b")).report).text
+    assert "Champion – it answers with other labels (a, b)" in text
+
+
+def test_where_the_two_models_differ(release: MakeRelease) -> None:
+    champion = [*TRUE[:7], "ham", "ham", TRUE[9]]
+    text = Page(release(TRUE, ONE_WRONG, champion=champion, log=OLD).report).text
+    assert (
+        "Of 10 rows the two models answer 3 differently: only the new model is right on 2, only the champion on 1."
+        in text
+    )
+
+
+def test_the_account_of_rows(release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG).report).text
+    assert "109 rows read from 2 files = 90 accepted + 6 in quarantine: 2 unreadable, 3 against an expectation" in text
+    assert "+ 13 merged: 7 repeated, 6 equal after normalising" in text
+    assert "not accounted for" not in text
+    lost = release(TRUE, ONE_WRONG, measured=measurements(raw={"rows_read": 112, "files": 1}))
+    assert "✕ 3 rows are not accounted for." in Page(lost.report).text
+    assert "from 1 file " in Page(lost.report).text
+
+
+def test_warnings_of_the_validation(release: MakeRelease) -> None:
+    warnings = [
+        {"type": "expect_median", "column": "text", "severity": "warning", "success": False, "observed": 61},
+        {"type": "expect_rows", "column": None, "severity": "warning", "success": False, "observed": None},
+    ]
+    text = Page(release(TRUE, ONE_WRONG, measured=measurements(validated={"warnings": warnings})).report).text
+    assert "Warning: expect_median (text) does not hold: 61" in text
+    assert "Warning: expect_rows does not hold Quarantine" in text
+
+
+def test_it_needs_nothing_from_elsewhere(release: MakeRelease) -> None:
+    report = release(TRUE, ONE_WRONG, champion=TWO_WRONG, log=OLD, draw=True).report
+    page = Page(report)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "audio", "video", "base"} & set(page.tags)
+    assert not re.search(r"@import|url\((?!#)", report)
+    loaded = [value for name, value in page.attributes if name in {"src", "href", "srcset", "action"}]
+    assert all(value.startswith("#") for value in loaded)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert page.tags.count("svg") == 2
+
+
+def test_it_reads_in_light_dark_and_print(release: MakeRelease) -> None:
+    report = release(TRUE, ONE_WRONG, draw=True).report
+    assert "@media (prefers-color-scheme: dark)" in report
+    assert "@media print" in report
+    used = set(re.findall(r"var\((--[a-z-]+)\)", report))
+    light, dark, printed = (
+        dict(re.findall(r"(--[a-z-]+): (#[0-9a-f]{6})", part)) for part in report.split(":root {")[1:]
+    )
+    for colours in (light, dark, printed):
+        assert used - {"--tone", "--tone-panel"} <= set(colours)
+
+
+@pytest.mark.parametrize("scheme", [1, 2, 3], ids=["light", "dark", "print"])
+def test_text_stands_out_from_its_background(scheme: int, release: MakeRelease) -> None:
+    colours = dict(re.findall(r"(--[a-z-]+): #([0-9a-f]{6})", release(TRUE, ONE_WRONG).report.split(":root {")[scheme]))
+
+    def luminance(name: str) -> float:
+        """Relative luminance as WCAG 2.2 defines it."""
+        channels = [int(colours[name][at : at + 2], 16) / 255 for at in (0, 2, 4)]
+        linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def contrast(text: str, background: str) -> float:
+        low, high = sorted((luminance(text), luminance(background)))
+        return (high + 0.05) / (low + 0.05)
+
+    pairs = [(text, "--page") for text in ("--ink", "--muted", "--accent", "--good", "--bad", "--same")]
+    pairs += [(name, f"{name}-panel") for name in ("--good", "--bad", "--same")]
+    pairs += [("--ink", f"{name}-panel") for name in ("--good", "--bad", "--same")] + [("--on-accent", "--accent")]
+    assert {pair: contrast(*pair) for pair in pairs if contrast(*pair) < 4.5} == {}
+
+
+def test_foreign_text_stays_text(release: MakeRelease) -> None:
+    labels = ("<b>ham</b>", "spam & co")
+    true = [labels[0]] * 3 + [labels[1]]
+    wrong = [labels[1]] * 2 + true[2:]
+    texts = ["<script>alert('x')</script>", "</td></table>", "fine", "fine"]
+    made = release(true, wrong, labels=labels, texts=texts, measured=measurements(labels), log=OLD, draw=True,
+                   champion_labels=labels)  # fmt: skip
+    page = Page(made.report)
+    assert "script" not in page.tags
+    assert "b" not in page.tags[page.tags.index("h2") :]
+    for text in (*texts[:2], *labels, "the first <one>"):
+        assert " ".join(text.split()) in page.text
+
+
+def test_only_the_first_errors_are_open(release: MakeRelease) -> None:
+    true, wrong = ["ham"] * 15 + ["spam"], ["spam"] * 16
+    page = Page(release(true, wrong).report)
+    assert page.text.count("90.0 %") == 15
+    assert "5 more" in page.text
+    assert page.tags.count("details") == 1
+    assert "details" not in Page(release(TRUE, ONE_WRONG).report).tags
+    assert "None: every test row is answered correctly." in Page(release(TRUE, TRUE).report).text
+
+
+def test_earlier_decisions_newest_first(release: MakeRelease) -> None:
+    log = tuple(entry(number, f"m{number}", "old", kind="decision") for number in range(12))
+    log = (*log, entry(12, "old", "old"))
+    text = Page(release(TRUE, TRUE, champion=TWO_WRONG, log=log).report).text
+    told = [int(number) for number in re.findall(r"(\d+) 2026-03-04 05:06", text)]
+    assert told == list(range(12, 2, -1))
+
+
+def test_the_card(release: MakeRelease) -> None:
+    labels = ("a|b", "plain")
+    true = ["a|b"] * 3 + ["plain"] * 5
+    card = release(true, true[::-1], baseline=true, labels=labels, measured=measurements(labels), floor=0.9).card
+    assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification\n")
+    for said in (
+        "# tiny\n",
+        "answers with one of 2 labels: a|b, plain.",
+        "Gate: **refused**.\n- NOT MET: accuracy 0.2500; at least 0.9000 is required\n",
+        "| accuracy | 0.2500 | 1.0000 |",
+        "| a\\|b | 3 | 0.0000 | 0.0000 | 0.0000 |",
+        "109 rows were read: 90 kept, 6 in quarantine, 13 merged as duplicates.",
+        "| train | 60 | 30 | 30 |",
+        "- Weakest label on the test rows: a|b (F1 0.0000, 3 rows).",
+        "- Fewer than 30 test rows, so their numbers are rough: a|b, plain.",
+        'mlflow.transformers.load_model("models:/tiny@champion")',
+        "- splits: `splits-digest`",
+    ):
+        assert said in card
+    assert "seconds" not in card
+
+
+def test_labels_are_named_as_configured(release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG).report).text
+    assert all(f"{label} " in text for label in LABELS)

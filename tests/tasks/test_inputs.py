@@ -1,0 +1,88 @@
+"""Tokens, padding and batches: every row once, in batches of like length, with results in the rows' order."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch  # noqa: TID253 - this module tests torch code
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.tasks.classification import pretrained
+from assets.tasks.inputs import collate, infer, read_side, shuffled_batches, tokenize
+from assets.tasks.loading import load_tokenizer
+from tests.tiny import LABELS, make_base_model, make_rows, make_splits
+
+LENGTHS = st.lists(st.integers(min_value=1, max_value=50), min_size=1, max_size=300)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(lengths=LENGTHS, batch_size=st.integers(min_value=1, max_value=8), seed=st.integers(0, 99))
+def test_every_row_is_in_one_batch_and_the_seed_decides(lengths: list[int], batch_size: int, seed: int) -> None:
+    batches = shuffled_batches(lengths, batch_size, torch.Generator().manual_seed(seed))
+
+    assert sorted(at for batch in batches for at in batch) == list(range(len(lengths)))
+    assert max(map(len, batches)) <= batch_size
+    assert len(batches) == -(-len(lengths) // batch_size)
+    assert batches == shuffled_batches(lengths, batch_size, torch.Generator().manual_seed(seed))
+
+
+def test_batches_hold_rows_of_like_length_in_an_order_of_no_length() -> None:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, 100, (1600,), generator=generator).tolist()
+
+    batches = shuffled_batches(lengths, 16, generator)
+
+    padded = sum(max(lengths[at] for at in batch) * len(batch) for batch in batches)
+    assert padded < 1.1 * sum(lengths)
+    longest = [max(lengths[at] for at in batch) for batch in batches]
+    assert sum(left < right for left, right in pairwise(longest)) / len(longest) == pytest.approx(0.5, abs=0.1)
+    assert batches != shuffled_batches(lengths, 16, generator)
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(rows=st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=9), min_size=1, max_size=9))
+def test_collate_pads_to_the_longest_row_and_masks_the_padding(rows: list[list[int]]) -> None:
+    batch = collate(rows, pad_token_id=0)
+
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (len(rows), max(map(len, rows)))
+    for at, row in enumerate(rows):
+        mask = batch["attention_mask"][at].bool()
+        assert batch["input_ids"][at][mask].tolist() == row
+        assert not batch["input_ids"][at][~mask].any()
+
+
+def test_infer_gives_each_row_the_logits_that_it_has_alone(tmp_path: Path) -> None:
+    model = pretrained(make_base_model(tmp_path), LABELS)
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randint(5, 60, (length,), generator=generator).tolist() for length in (3, 30, 7, 7, 1)]
+    done: list[int] = []
+
+    together = infer(model, rows, pad_token_id=0, batch_size=2, advance=done.append)
+
+    alone = torch.cat([infer(model, [row], pad_token_id=0) for row in rows])
+    torch.testing.assert_close(together, alone)
+    assert done == [2, 2, 1]
+    assert infer(model, [], pad_token_id=0).shape == (0, 2)
+
+
+def test_texts_are_cut_off_with_their_special_tokens(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(make_base_model(tmp_path))
+
+    rows = tokenize(tokenizer, ["home prize " * 20, "urgent", "unheard-of"], max_tokens=8)
+
+    assert [len(row) for row in rows] == [8, 3, 5]
+    assert {row[0] for row in rows} == {tokenizer.cls_token_id}
+    assert {row[-1] for row in rows} == {tokenizer.sep_token_id}
+    assert tokenize(tokenizer, [], max_tokens=8) == []
+
+
+def test_read_side_names_the_labels(tmp_path: Path) -> None:
+    rows = make_rows(50, seed=1)
+
+    side = read_side(make_splits(tmp_path, rows), "validation")
+
+    assert list(zip(side.texts, side.labels, strict=True)) == rows[30:40]
+    assert side.row_ids == sorted(side.row_ids)
