@@ -39,12 +39,13 @@ def open_runner(
         ConfigurationError: with every error of the configuration at once.
         StoreError: if the store has another format.
     """
+    config = config or load_pipeline(name, project_root())
     settings = settings or home()
     return Runner(
         store=Store(settings.store, settings.path / "cache"),
         chain=CHAIN,
         name=name,
-        config=config or load_pipeline(name, project_root()),
+        config=config,
         home=settings,
         sample=sample,
         forced=frozenset(forced),

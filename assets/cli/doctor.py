@@ -46,7 +46,7 @@ TRACKING = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "file", "
 # In a process of its own: a broken torch may take its process with it.
 PROBE = """
 import json, torch
-from assets.model.device import choose_device, choose_precision, describe
+from assets.tasks.device import choose_device, choose_precision, describe
 device = choose_device()
 print(json.dumps({
     "version": torch.__version__,

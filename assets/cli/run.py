@@ -69,6 +69,7 @@ def _launched(runner: Runner, planned: Plan) -> tuple[Finished, int]:
     from assets.cli.progress import watched  # not needed where nothing is to be done
     from assets.orchestration.launch import materialise  # imports Dagster
 
+    runner.preflight(planned)
     with watched([step.step for step in planned.steps], messages()) as sink:
         outcome = materialise(
             runner.name, steps=planned.to_run, sample=runner.sample, forced=tuple(runner.forced), sink=sink

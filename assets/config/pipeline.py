@@ -7,6 +7,7 @@ frozen and refuses fields that it does not know.
 from __future__ import annotations
 
 import codecs
+import zoneinfo
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -29,6 +30,13 @@ def _known_encoding(value: str) -> str:
         codecs.lookup(value)
     except LookupError:
         raise ValueError(f"{value!r} is no encoding that Python knows; for instance utf-8, latin-1, cp1252") from None
+    return value
+
+
+def _known_timezone(value: str) -> str:
+    # Read only where a schedule is declared; tzdata may be missing on a bare machine, where UTC still works.
+    if value != "UTC" and value not in zoneinfo.available_timezones():
+        raise ValueError(f"{value!r} is no time zone; for instance Europe/Berlin, America/New_York, UTC")
     return value
 
 
@@ -77,7 +85,7 @@ class Columns(Section):
 class Source(Section):
     """Labelled examples as files."""
 
-    files: Annotated[tuple[str, ...], Field(min_length=1)]
+    files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
     """Paths, globs (`data/*.csv`, relative to the project's folder) or files of an installed package
     (`package://NAME/path`)."""
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = "auto"
@@ -90,6 +98,17 @@ class Source(Section):
     """Encoding of CSV, TSV and JSONL files (a byte order mark is taken off)."""
     columns: Columns = Columns()
     """Which columns hold what."""
+
+    @model_validator(mode="after")
+    def _names_cover_columns(self) -> Self:
+        if self.names is None:
+            return self
+        if self.format in {"jsonl", "parquet"}:
+            raise ValueError(f"names: a {self.format} file names its columns itself; leave names out")
+        missing = sorted({self.columns.text, self.columns.label, *self.columns.keep} - set(self.names))
+        if missing:
+            raise ValueError(f"names: {', '.join(missing)} of columns is not among {', '.join(self.names)}")
+        return self
 
 
 class TextLength(Section):
@@ -171,7 +190,7 @@ class Splits(Section):
 class PretrainedModel(Section):
     """The pretrained model to start from."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     """Hub name (`owner/name`, optionally `owner/name@revision`), folder, or a package's folder (`package://NAME/path`)."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Expected digest of `model.safetensors`."""
@@ -198,8 +217,9 @@ class Training(Section):
     """Gradients are scaled down to this norm."""
     seed: int = 0
     """Seed of the head's weights, of dropout and of the order of batches."""
-    select_by: MetricName = "f1_macro"
-    """Validation metric by which the best checkpoint is chosen."""
+    select_by: Literal["loss"] | MetricName = "loss"
+    """Validation metric by which the best checkpoint is chosen: `loss` (lowest) tells epochs apart that a count of
+    right answers on few rows does not; the others are highest."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """`auto`: bfloat16 autocast where the device computes it natively, else float32. Weights are float32 always."""
 
@@ -222,7 +242,7 @@ class Schedule(Section):
 
     cron: Annotated[str, Field(pattern=r"^(\S+\s+){4}\S+$|^@(hourly|daily|weekly|monthly|yearly)$")]
     """Five-field cron expression, for instance `0 3 * * *`."""
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
     """IANA name of the time zone that the expression means."""
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.errors import DataError
+from assets.store.digests import write_json
 from assets.store.step import Build, Measurements
 from assets.tasks import classification as task
 from assets.tasks.inputs import read_side
@@ -48,8 +46,3 @@ def baseline(build: Build, *, labels: Sequence[str]) -> Measurements:
     pq.write_table(pa.table(columns), build.content / "predictions.parquet", compression="zstd")
     write_json(build.content / "metrics.json", metrics)
     return metrics
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file that people can read: sorted keys, one value a line."""
-    path.write_text(json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1), encoding="utf-8")

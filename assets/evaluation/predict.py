@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import DataError
-from assets.model.device import choose_device
 from assets.progress import Progress
 from assets.tasks import classification as task
+from assets.tasks.device import choose_device
 from assets.tasks.inputs import infer, tokenize
 from assets.tasks.loading import load_tokenizer
 

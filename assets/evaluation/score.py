@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.errors import DataError
-from assets.evaluation.baseline import write_json
 from assets.evaluation.predict import load, predict
+from assets.store.digests import write_json
 from assets.store.step import Build, Measurements
 from assets.tasks import classification as task
 from assets.tasks.inputs import Side, read_side

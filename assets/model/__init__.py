@@ -12,7 +12,7 @@ from assets.store.step import Check, Measurements, Outcome, Step
 
 
 def _learned(measurements: Measurements, config: Any) -> Outcome:
-    metric = config.training.select_by
+    metric = "f1_macro" if config.training.select_by == "loss" else config.training.select_by
     found, constant = measurements["validation"][metric], measurements["constant"][metric]
     return Outcome(
         found > constant,

@@ -8,7 +8,6 @@ the files are downloaded where training runs.
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
 import json
 import os
 import re
@@ -16,12 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from assets.config.home import project_root
 from assets.errors import ConfigurationError, DataError, FreshtuneError, TransientError
 from assets.store.digests import digest_file, digest_json
+from assets.store.packages import SCHEME, package_path
 from assets.store.step import FileIndex, Observation, ObservedFile
 
 FIELD = "base_model.name"
-PACKAGE = "package://"
 HUB_NAME = re.compile(r"(?P<repository>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 ACCEPTED = "accepted: a folder, package://NAME/path, or a hub name owner/name[@revision]"
@@ -57,7 +57,7 @@ def observe(config: Any, index: FileIndex) -> dict[str, Observation]:
         TransientError: the hub cannot be reached.
     """
     name, sha256 = config.base_model.name, config.base_model.sha256
-    folder = _package_folder(name) if name.startswith(PACKAGE) else _project_root() / name
+    folder = package_path(name, FIELD) if name.startswith(SCHEME) else project_root() / name
     if folder.is_dir():
         return {"base_model": _seen_folder(name, folder, sha256, index)}
     match = HUB_NAME.fullmatch(name)
@@ -91,33 +91,6 @@ def fetch(seen: Observation) -> Path:
                 where=seen.location,
                 fix="run again if the file was changed on purpose, else restore it",
             )
-    return folder
-
-
-def _project_root() -> Path:
-    from assets.config.home import project_root
-
-    return project_root()
-
-
-def _package_folder(name: str) -> Path:
-    package, _, inside = name.removeprefix(PACKAGE).partition("/")
-    # Only a dotted name would import its parent.
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigurationError(
-            f"{name!r}: no package named {package!r} is installed",
-            where=FIELD,
-            fix=f"pip install {package.replace('_', '-')} (the shipped examples: pip install 'freshtune[demo]')",
-        )
-    folder = Path(next(iter(spec.submodule_search_locations))) / inside
-    if not folder.is_dir():
-        held = sorted(path.name for path in folder.parent.glob("*/")) if folder.parent.is_dir() else []
-        raise ConfigurationError(
-            f"{name!r}: the package has no folder {inside!r} (beside it there are: {', '.join(held) or 'none'})",
-            where=FIELD,
-            fix="correct the path behind the package's name",
-        )
     return folder
 
 
@@ -191,7 +164,7 @@ def _commit(name: str, repository: str, revision: str) -> str:
     """The commit that a hub name stands for: as written down, else resolved and written down."""
     if COMMIT.fullmatch(revision):
         return revision
-    path = _project_root() / "pipelines" / "base_models.lock.json"
+    path = project_root() / "pipelines" / "base_models.lock.json"
     locked: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if name not in locked:
         locked[name] = _resolve(repository, revision)

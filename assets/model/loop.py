@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import DataError
-from assets.model.device import Precision, autocast
 from assets.progress import Progress
 from assets.tasks import classification as task
+from assets.tasks.device import Precision, autocast
 from assets.tasks.inputs import TokenIds, collate, infer, shuffled_batches
 from assets.tasks.loading import is_head
 
@@ -203,11 +203,17 @@ def fit(
             found = validate(model, validation, labels=labels, pad_token_id=pad_token_id)
             progress.metrics(curve.step, **{f"validation_{name}": value for name, value in found.items()})
             epochs.append({"epoch": epoch + 1, "step": curve.step, **found})
-            if epoch == 0 or found[recipe.select_by] > epochs[best][recipe.select_by]:
+            if epoch == 0 or better(found, epochs[best], recipe.select_by):
                 best = epoch
                 weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     model.load_state_dict(weights)
     return Fitted(curve.points, epochs, best, seconds)
+
+
+def better(found: Mapping[str, float], best: Mapping[str, float], select_by: str) -> bool:
+    """Whether an epoch beats the best one so far: by a lower loss, or by a higher value of any other metric."""
+    sign = -1 if select_by == "loss" else 1
+    return sign * found[select_by] > sign * best[select_by]
 
 
 def validate(model: Any, examples: Examples, *, labels: Sequence[str], pad_token_id: int) -> dict[str, float]:

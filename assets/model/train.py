@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import Any, Literal
 
 from assets.errors import ConfigurationError, FreshtuneError, StoreError
 from assets.model.base import FIELD, fetch
-from assets.model.device import choose_device, choose_precision, describe
 from assets.model.loop import SUMMARY, Examples, Fitted, Recipe, fit
+from assets.store.digests import write_json
 from assets.store.step import Build, Measurements, Observation
 from assets.tasks import classification as task
+from assets.tasks.device import choose_device, choose_precision, describe
 from assets.tasks.inputs import Side, read_side, tokenize
 from assets.tasks.loading import load_tokenizer, quiet
 
@@ -80,7 +80,7 @@ def train(
         progress=build.progress,
     )
     _save(build.content, model, tokenizer, fitted)
-    _draw(build.trace / "curve.png", fitted, select_by)
+    _draw(build.trace / "curve.png", fitted, "f1_macro" if select_by == "loss" else select_by)
     timing = {
         "device": describe(device),
         "threads": torch.get_num_threads(),
@@ -89,7 +89,7 @@ def train(
         "training_seconds": fitted.seconds,
         "examples_per_second": epochs * len(rows.tokens) / fitted.seconds,
     }
-    _write_json(build.trace / "timing.json", timing)
+    write_json(build.trace / "timing.json", timing)
     commonest = max(labels, key=list(validation.labels).count)
     constant = task.metrics(validation.labels, [commonest] * len(validation.labels), labels)
     best = fitted.epochs[fitted.best]
@@ -163,17 +163,13 @@ def _save(content: Path, model: Any, tokenizer: Any, fitted: Fitted) -> None:
         raise StoreError(
             f"the model cannot be written: {error}", where=str(folder), fix="free space on that disk, then run again"
         ) from error
-    _write_json(
+    write_json(
         content / "history.json",
         {"steps": fitted.steps, "epochs": fitted.epochs, "best_epoch": fitted.epochs[fitted.best]["epoch"]},
     )
 
 
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-def _draw(path: Path, fitted: Fitted, select_by: str) -> None:
+def _draw(path: Path, fitted: Fitted, shown: str) -> None:
     """Draw the training loss, and the validation loss and metric of each epoch."""
     from matplotlib.figure import Figure
 
@@ -189,10 +185,8 @@ def _draw(path: Path, fitted: Fitted, select_by: str) -> None:
     losses.plot(ends, [epoch["loss"] for epoch in fitted.epochs], "o-", label="validation loss")
     losses.set(xlabel="training step", ylabel="loss (nats)", ylim=(0, None))
     metric = losses.twinx()
-    metric.plot(
-        ends, [epoch[select_by] for epoch in fitted.epochs], "s--", color="tab:green", label=f"validation {select_by}"
-    )
+    metric.plot(ends, [epoch[shown] for epoch in fitted.epochs], "s--", color="tab:green", label=f"validation {shown}")
     metric.axvline(ends[fitted.best], color="grey", lw=0.8, ls=":")
-    metric.set(ylabel=select_by)
+    metric.set(ylabel=shown)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, dpi=120)

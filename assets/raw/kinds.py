@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from types import MappingProxyType
 
 from assets.errors import ConfigurationError, DataError
 
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-}
-NAMES = {"csv": "CSV", "tsv": "TSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
+SUFFIXES = MappingProxyType(
+    {
+        ".csv": "csv",
+        ".tsv": "tsv",
+        ".tab": "tsv",
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".parquet": "parquet",
+    }
+)
+NAMES = MappingProxyType({"csv": "CSV", "tsv": "TSV", "jsonl": "JSON Lines", "parquet": "Parquet"})
 
 # First bytes of what is often given a wrong ending; any other binary file is told by its NUL characters.
 SIGNATURES = (

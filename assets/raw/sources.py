@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import importlib.util
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING
 from assets.config.home import project_root
 from assets.errors import ConfigurationError, DataError
 from assets.store.digests import digest_json
+from assets.store.packages import SCHEME, package_path
 from assets.store.step import FileIndex, Observation, ObservedFile
 
 if TYPE_CHECKING:
     from assets.config.pipeline import Pipeline
 
-PACKAGE = "package://"
 WHERE = "source.files"
 
 
@@ -38,7 +37,7 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
     root = project_root()
     paths: dict[str, Path] = {}
     for entry in config.source.files:
-        paths |= {entry: _in_package(entry)} if entry.startswith(PACKAGE) else _on_disk(entry, root)
+        paths |= {entry: package_path(entry, WHERE)} if entry.startswith(SCHEME) else _on_disk(entry, root)
     files = tuple(_look(name, path, index) for name, path in sorted(paths.items()))
     return {
         "source": Observation(
@@ -48,33 +47,6 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
             files=files,
         )
     }
-
-
-def _in_package(url: str) -> Path:
-    """Find `package://NAME/path` without importing the package."""
-    name, _, inside = url.removeprefix(PACKAGE).partition("/")
-    if not name.isidentifier() or not inside:
-        raise ConfigurationError(
-            f"{url!r} is not of the form package://NAME/path/of/file",
-            where=WHERE,
-            fix="write the package's import name, then the file's path inside the package",
-        )
-    spec = importlib.util.find_spec(name)  # a top-level name only: of a dotted one it would import the parents
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigurationError(
-            f"{url!r}: no package {name!r} is installed",
-            where=WHERE,
-            fix=f"pip install {name.replace('_', '-')} (what the demo needs is in the extra: pip install -e '.[demo]')",
-        )
-    candidates = [Path(location) / inside for location in spec.submodule_search_locations]
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise ConfigurationError(
-        f"{url!r}: the package has no such file; looked for {' and '.join(map(str, candidates))}",
-        where=WHERE,
-        fix="check the path, or install the version of the package that has the file",
-    )
 
 
 def _on_disk(entry: str, root: Path) -> dict[str, Path]:

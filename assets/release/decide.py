@@ -12,6 +12,7 @@ from typing import Any
 
 from assets.release import gate, log
 from assets.release.account import row_account
+from assets.store.digests import write_json
 from assets.store.step import Build, Measurements
 
 _ENTRIES_IN_REPORT = 10
@@ -204,14 +205,10 @@ def _write(
         "log": build.log[: -_ENTRIES_IN_REPORT - 1 : -1],
         "decided_at": f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC",
     }
-    _write_json(build.content / "decision.json", decision)
+    write_json(build.content / "decision.json", decision)
     (build.content / "card.md").write_text(render("card.md.j2", context), encoding="utf-8")
     (build.trace / "report.html").write_text(render("report.html.j2", {**context, **more}), encoding="utf-8")
 
 
 def _read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 Decision = Literal["promoted", "refused", "unchanged"]
 
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "precision_macro": "macro precision",
-    "recall_macro": "macro recall",
-    "f1_macro": "macro F1",
-}
+METRIC_NAMES = MappingProxyType(
+    {
+        "accuracy": "accuracy",
+        "precision_macro": "macro precision",
+        "recall_macro": "macro recall",
+        "f1_macro": "macro F1",
+    }
+)
 """Metrics of a classification, as people call them."""
 
 # Differences of metrics are rounded: 0.9 - 0.8 >= 0.1 must hold, and does not in floating point.

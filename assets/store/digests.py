@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TABLE_SUFFIXES = {".parquet", ".arrow"}
+TABLE_SUFFIXES = (".parquet", ".arrow")
 
 
 def canonical_json(value: Any) -> bytes:
@@ -21,6 +21,11 @@ def canonical_json(value: Any) -> bytes:
         ValueError: if it holds NaN or an infinity.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value for people and programs: sorted keys, one item a line, UTF-8."""
+    path.write_text(json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def digest_json(value: Any) -> str:

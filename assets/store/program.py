@@ -140,7 +140,7 @@ def main() -> int:
     unfinished = work / "result.json.part"
     unfinished.write_text(json.dumps(result), encoding="utf-8")
     unfinished.replace(work / "result.json")
-    if "error" in result:
+    if "error" in result and PARENT not in os.environ:
         sys.stderr.write(f"{result['error']['where']}: {result['error']['what']}\n  fix: {result['error']['fix']}\n")
     return code
 

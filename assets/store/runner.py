@@ -7,12 +7,15 @@ import getpass
 import importlib
 import importlib.metadata
 import json
+import os
+import re
 import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +32,9 @@ from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import Build, LogEntry, Measurements, Observation, Outcome, Settlement, Step
 from assets.store.store import MEASUREMENTS, Record, Store
+
+LOCK = "FRESHTUNE_LOCK"
+"""Environment variable with the constraints file of the image that runs the steps, where that is another image."""
 
 Action = Literal["built", "reused", "fresh"]
 
@@ -140,6 +146,9 @@ class Runner:
                 plain = _plain(value)
                 found[path.rsplit(".", 1)[-1]] = (path, plain)
         return found
+
+    def _values(self, step: Step) -> dict[str, Any]:
+        return {name: value for name, (_, value) in self.arguments(step).items()}
 
     def settings(self, step: Step) -> dict[str, Any]:
         """What the configuration adds to a step's key: dotted path → value. What is None adds nothing."""
@@ -274,6 +283,16 @@ class Runner:
 
     # Running
 
+    def preflight(self, plan: Plan) -> None:
+        """Find errors in the configuration of the steps that are to run, before any of them does.
+
+        Raises:
+            ConfigurationError: if there are any.
+        """
+        for step in map(self.step, plan.to_run):
+            if step.preflight is not None:
+                _load(step.preflight)(**self._values(step))
+
     def judge(self, step: Step, measurements: Measurements) -> dict[str, Outcome]:
         """Evaluate a step's checks from its measurements and the present configuration."""
         return {check.name: check.judge(measurements, self.config) for check in step.checks}
@@ -390,7 +409,7 @@ class Runner:
 
     def _call(self, step: Step, made: _Made, folder: Path) -> Measurements:
         build = self._context(step, made, folder)
-        arguments = {name: value for name, (_, value) in self.arguments(step).items()}
+        arguments = self._values(step)
         if step.program is None:
             return _load(step.function)(build, **arguments)  # type: ignore[no-any-return]
         return run_program(step, build, arguments, self.roots(step), self.launcher)
@@ -468,7 +487,7 @@ class Runner:
                 "champion": challenger if decision["decision"] == "promoted" else before,
                 "inputs": {**self._stood(), **{name: made.ingredients["inputs"][name] for name in step.inputs}},
                 "by": by(),
-                "when": time.time(),
+                "when": datetime.now(UTC).isoformat(timespec="seconds"),
                 "why": "; ".join(each["message"] for each in decision["comparisons"] if not each["passed"]),
             }
             # Another run decided meanwhile: the champion may be another one, so decide again.
@@ -485,8 +504,7 @@ class Runner:
             log=entries,
             measurements={name: found.measurements for name, found in measured.items() if found is not None},
         )
-        arguments = {name: value for name, (_, value) in self.arguments(step).items()}
-        return _load(step.function)(build, **arguments)  # type: ignore[no-any-return]
+        return _load(step.function)(build, **self._values(step))  # type: ignore[no-any-return]
 
     def settle(self) -> dict[str, Any]:
         """Bring what stands outside in line with the promotion log; returns what stands there.
@@ -541,9 +559,21 @@ def _versions(environment: Sequence[str]) -> dict[str, str]:
     versions = {}
     for declared in environment:
         name, _, granularity = declared.partition(":")
-        parts = importlib.metadata.version(name).split("+")[0].split(".")
+        parts = _version(name).split("+")[0].split(".")
         versions[name] = ".".join(parts[: {"major": 1, "minor": 2}.get(granularity, len(parts))])
     return versions
+
+
+def _version(library: str) -> str:
+    lock = os.environ.get(LOCK)
+    if lock is None:
+        return importlib.metadata.version(library)
+    pinned = re.search(rf"^{re.escape(library)}==(\S+)$", Path(lock).read_text(encoding="utf-8"), re.MULTILINE)
+    if pinned is None:
+        raise ConfigurationError(
+            f"{library} is not pinned in {lock}", where=LOCK, fix="name the file that the image was built from"
+        )
+    return pinned[1]
 
 
 def _load(function: str) -> Callable[..., Any]:

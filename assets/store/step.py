@@ -148,6 +148,8 @@ class Step:
         name: the step's name and its asset's last key part.
         description: what it does, for people; Markdown.
         function: `module:function`; called as `function(build, **arguments)` and returns `Measurements`.
+        preflight: `module:function` called with the same arguments before anything runs, to find errors of the
+            configuration that reading it does not show.
         inputs: names of the steps whose content it reads.
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
@@ -168,6 +170,7 @@ class Step:
     description: str
     function: str
     inputs: tuple[str, ...] = ()
+    preflight: str | None = None
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
     environment: tuple[str, ...] = ()

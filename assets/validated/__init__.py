@@ -15,6 +15,7 @@ STEP = Step(
     description="Rows that meet every expectation; the others are in quarantine, each with the expectation that it "
     "fails and what was seen.",
     function="assets.validated.validate:validate",
+    preflight="assets.validated.preflight:check",
     inputs=("raw",),
     configuration=("task.labels", "validation.text_length", "validation.expectations", "source.columns"),
     environment=("great-expectations:minor", "pandas:major", "pyarrow:major"),

@@ -15,7 +15,9 @@ STRIPPED = "text_stripped"
 DAMAGE = "[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]"
 """Traces of a wrong encoding: the replacement character, and control characters but for white space."""
 
-NOT_ARGUMENTS = {"batch_id", "catch_exceptions", "id", "rendered_content", "result_format", "severity", "windows"}
+NOT_ARGUMENTS = frozenset(
+    {"batch_id", "catch_exceptions", "id", "rendered_content", "result_format", "severity", "windows"}
+)
 """Fields of an expectation that are not for the YAML; `severity` has its place beside the arguments."""
 
 

@@ -12,7 +12,7 @@ import pytest
 from assets.errors import DataError
 from assets.orchestration.automation import Looking
 from assets.store.runner import Runner
-from tests.orchestration.conftest import Tiny
+from tests.orchestration.pipeline import Tiny
 
 DAILY = {"cron": "0 3 * * *", "timezone": "Europe/Paris"}
 

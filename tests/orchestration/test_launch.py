@@ -18,7 +18,7 @@ import yaml
 
 from assets.orchestration import execution, launch
 from assets.orchestration.launch import RunOutcome
-from tests.orchestration.conftest import Tiny
+from tests.orchestration.pipeline import Tiny
 
 ALL = ("raw", "model", "release")
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from assets.orchestration import metadata
 from assets.orchestration.metadata import check_result, measured, plan_table
 from assets.store.plan import Plan, Reason, StepPlan
 from assets.store.step import Check, Outcome
-from tests.orchestration.conftest import Tiny
+from tests.orchestration.pipeline import Tiny
 
 
 def shown(**measurements: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from dagster_shared.serdes import serialize_value
 
 from assets.orchestration import execution
-from tests.orchestration.conftest import Tiny
+from tests.orchestration.pipeline import Tiny
 
 BUILT = {"raw": "built", "model": "built", "release": "built"}
 

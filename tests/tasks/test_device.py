@@ -8,7 +8,7 @@ import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
 from assets.errors import ConfigurationError
-from assets.model import device as where
+from assets.tasks import device as where
 
 CPU = torch.device("cpu")
 
