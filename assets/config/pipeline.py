@@ -217,7 +217,7 @@ class Training(Section):
     """Gradients are scaled down to this norm."""
     seed: int = 0
     """Seed of the head's weights, of dropout and of the order of batches."""
-    select_by: Literal["loss"] | MetricName = "loss"
+    select_by: Literal["loss", "accuracy", "f1_macro", "precision_macro", "recall_macro"] = "loss"
     """Validation metric by which the best checkpoint is chosen: `loss` (lowest) tells epochs apart that a count of
     right answers on few rows does not; the others are highest."""
     precision: Literal["auto", "bf16", "float32"] = "auto"

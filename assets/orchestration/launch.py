@@ -49,6 +49,8 @@ LOCATION = "freshtune"
 """Name of the code location in `workspace.yaml`."""
 INSTANCE = files("assets.orchestration") / "dagster.yaml"
 NOOP_LOGS = "dagster._core.storage.noop_compute_log_manager"
+STOPPED = 130
+"""Exit code of a command that was stopped: 128 and the number of SIGINT, as shells have it."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -61,7 +63,7 @@ class RunOutcome:
         success: whether everything that was selected was done.
         results: what became of each step that was done, in order.
         error: what went wrong, for people, or None.
-        exit_code: for the command line: 0, 1 (the work failed) or 2 (wrong use or configuration).
+        exit_code: for the command line: 0, 1 (the work failed), 2 (wrong use or configuration) or 130 (stopped).
     """
 
     run_id: str
@@ -124,8 +126,9 @@ def launch(
             resolved_op_selection=None if ops is None else set(ops),
             remote_job_origin=origin,
         )
-        errors = _execute(job, run, instance, runner, watch)
-    exit_code = 0 if not errors else watch.errors[-1].exit_code if watch.errors else 1
+        errors, stopped = _execute(job, run, instance, runner, watch)
+    failed = watch.errors[-1].exit_code if watch.errors else 1
+    exit_code = STOPPED if stopped else failed if errors else 0
     return RunOutcome(run_id, not errors, tuple(watch.results), "\n".join(errors) or None, exit_code)
 
 
@@ -163,8 +166,8 @@ def _instance(settings: Home) -> Iterator[dg.DagsterInstance]:
 
 def _execute(
     job: dg.JobDefinition, run: dg.DagsterRun, instance: dg.DagsterInstance, runner: Runner, watch: Watch
-) -> list[str]:
-    """Execute a run; what went wrong, for people."""
+) -> tuple[list[str], bool]:
+    """Execute a run; what went wrong, for people, and whether it was stopped from outside."""
     errors: list[str] = []
     stopped = False
     try:
@@ -183,7 +186,7 @@ def _execute(
         instance.report_run_canceled(run, "Stopped from the keyboard or by a signal.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         errors = ["stopped; what was finished is kept, and the next run goes on from there"]
-    return errors
+    return errors, stopped
 
 
 def _holder(instance: dg.DagsterInstance) -> str:

@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -176,6 +177,8 @@ def _stop_with_parent() -> None:
     parent = os.environ.get(PARENT)
     if parent is None:
         return
+    # Ctrl-C reaches the whole process group: the parent says what happened, this one just goes.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def watch() -> None:
         while os.getppid() == int(parent):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import importlib
-import importlib.metadata
 import json
-import os
-import re
 import shutil
 import socket
 import time
@@ -20,21 +17,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel
-
 from assets.config.home import Home
 from assets.config.pipeline import Pipeline
 from assets.errors import BlockedError, ConfigurationError, StoreError
 from assets.progress import Progress, Sink, discard
-from assets.store.code import code_digest, code_pieces
-from assets.store.digests import canonical_json, digest_json
+from assets.store.digests import canonical_json
+from assets.store.ingredients import Made, arguments_of, code_version, made_of, made_part, roots
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import Build, LogEntry, Measurements, Observation, Outcome, Settlement, Step
 from assets.store.store import MEASUREMENTS, Record, Store
-
-LOCK = "FRESHTUNE_LOCK"
-"""Environment variable with the constraints file of the image that runs the steps, where that is another image."""
 
 Action = Literal["built", "reused", "fresh"]
 
@@ -70,20 +62,6 @@ class StepResult:
             "key": self.record.key,
             "digest": self.record.content,
         }
-
-
-@dataclass(frozen=True)
-class _Made:
-    """What a key is digested from, and what was observed for it."""
-
-    ingredients: dict[str, Any]
-    externals: Mapping[str, Observation]
-    files: dict[str, dict[str, list[Any]]]
-
-    @property
-    def key(self) -> str:
-        parts = self.ingredients
-        return digest_json({**parts, "code": code_digest(parts["code"])})
 
 
 @dataclass
@@ -127,36 +105,6 @@ class Runner:
         """A step by name."""
         return next(step for step in self.chain if step.name == name)
 
-    # What a key is made of
-
-    def arguments(self, step: Step) -> dict[str, tuple[str, Any]]:
-        """A step's part of the configuration: argument name → (dotted path, plain JSON value)."""
-        found: dict[str, tuple[str, Any]] = {}
-        for path in step.configuration:
-            if path == "run.sample":
-                found["sample"] = (path, self.sample)
-                continue
-            value: Any = self.config
-            for part in path.split("."):
-                value = getattr(value, part)
-            if isinstance(value, BaseModel) and "." not in path:
-                fields = value.model_dump(mode="json")
-                found |= {name: (f"{path}.{name}", fields[name]) for name in fields}
-            else:
-                plain = _plain(value)
-                found[path.rsplit(".", 1)[-1]] = (path, plain)
-        return found
-
-    def _values(self, step: Step) -> dict[str, Any]:
-        return {name: value for name, (_, value) in self.arguments(step).items()}
-
-    def settings(self, step: Step) -> dict[str, Any]:
-        """What the configuration adds to a step's key: dotted path → value. What is None adds nothing."""
-        leaves: dict[str, Any] = {}
-        for path, value in self.arguments(step).values():
-            leaves |= _leaves(path, value)
-        return leaves
-
     def observe(self, step: Step) -> Mapping[str, Observation]:
         """What a step reads from outside the store, looked at once for each runner."""
         if step.externals is None:
@@ -165,32 +113,15 @@ class Runner:
             self._observed[step.name] = step.externals(self.config, self.store.index)
         return self._observed[step.name]
 
-    def roots(self, step: Step) -> tuple[str, ...]:
-        """Where the code that a step's function reaches begins."""
-        return (step.function, *(step.roots(self.config) if step.roots else ()))
-
-    def _made(self, step: Step, inputs: Mapping[str, str]) -> _Made:
-        observed = self.observe(step)
-        # A decision is fresh while it names the same challenger, test set and gate settings: code does not count.
-        code = {} if step.decides else code_pieces(self.roots(step))
-        return _Made(
-            ingredients={
-                "step": step.name,
-                "code": code,
-                "configuration": self.settings(step),
-                "environment": _versions(step.environment),
-                "inputs": {**inputs, **{name: seen.digest for name, seen in observed.items()}},
-            },
-            externals=observed,
-            files={
-                name: {file.name: [file.sha256, file.size] for file in seen.files} for name, seen in observed.items()
-            },
-        )
-
     def code_version(self, step: Step) -> str:
         """Digest of a step's code, configuration and environment, for Dagster."""
-        code = code_digest(code_pieces(self.roots(step)))
-        return digest_json([code, self.settings(step), _versions(step.environment)])[:16]
+        return code_version(step, self.config, self.sample)
+
+    def _made(self, step: Step, inputs: Mapping[str, str]) -> Made:
+        return made_of(step, self.config, self.sample, inputs, self.observe(step))
+
+    def _arguments(self, step: Step) -> dict[str, Any]:
+        return {name: value for name, (_, value) in arguments_of(step, self.config, self.sample).items()}
 
     # The plan
 
@@ -206,7 +137,7 @@ class Runner:
         known: dict[str, str] = {}
         steps: dict[str, StepPlan] = {}
         for step in self.closure(to):
-            entry = self._plan_step(step, known, steps)
+            entry = self._plan_step(step, known)
             steps[step.name] = entry
             if entry.record is not None and entry.state in {"fresh", "reusable"}:
                 known[step.name] = entry.record.content
@@ -226,7 +157,7 @@ class Runner:
                 wanted |= set(step.inputs)
         return [step for step in self.chain if step.name in wanted]
 
-    def _plan_step(self, step: Step, known: Mapping[str, str], before: Mapping[str, StepPlan]) -> StepPlan:
+    def _plan_step(self, step: Step, known: Mapping[str, str]) -> StepPlan:
         standing = self.stands_for(step)
         seconds = standing.seconds if standing else None
         unknown = [name for name in step.inputs if name not in known]
@@ -247,11 +178,11 @@ class Runner:
             return StepPlan(step.name, "reusable", reasons, made.key, found)
         return StepPlan(step.name, "stale", reasons, made.key, estimated_seconds=seconds)
 
-    def _reasons(self, step: Step, standing: Record, made: _Made) -> tuple[Reason, ...]:
+    def _reasons(self, step: Step, standing: Record, made: Made) -> tuple[Reason, ...]:
         kinds = {name: seen.kind for name, seen in made.externals.items()}
         return differences(standing, made.ingredients, made.files, kinds)
 
-    def _unfresh(self, step: Step, standing: Record | None, made: _Made) -> tuple[Reason, ...]:
+    def _unfresh(self, step: Step, standing: Record | None, made: Made) -> tuple[Reason, ...]:
         """Why what a step stands for is not what it should stand for; nothing if it is fresh."""
         if step.name in self.forced:
             return (Reason("forced", ""),)
@@ -291,7 +222,7 @@ class Runner:
         """
         for step in map(self.step, plan.to_run):
             if step.preflight is not None:
-                _load(step.preflight)(**self._values(step))
+                _load(step.preflight)(**self._arguments(step))
 
     def judge(self, step: Step, measurements: Measurements) -> dict[str, Outcome]:
         """Evaluate a step's checks from its measurements and the present configuration."""
@@ -356,7 +287,7 @@ class Runner:
                 )
         return found.record.content
 
-    def _get_or_build(self, step: Step, made: _Made, *, forced: bool = False) -> tuple[Record, Action]:
+    def _get_or_build(self, step: Step, made: Made, *, forced: bool = False) -> tuple[Record, Action]:
         """The one primitive: what the key stands for, or what building it gives."""
         recorded = self.store.record(made.key)
         if not forced and self._whole(recorded) is not None:
@@ -365,7 +296,7 @@ class Runner:
         build = partial(self._call, step, made)
         return self._publish(made, build, after=recorded), "built"
 
-    def _publish(self, made: _Made, build: Callable[[Path], Measurements], *, after: Record | None) -> Record:
+    def _publish(self, made: Made, build: Callable[[Path], Measurements], *, after: Record | None) -> Record:
         """Build in a new folder and publish: trace, content, and the record last."""
         started = time.perf_counter()
         with self.store.staged() as folder:
@@ -391,7 +322,7 @@ class Runner:
     def _work(self, key: str) -> Path:
         return self.home.path / "work" / key
 
-    def _context(self, step: Step, made: _Made, folder: Path) -> Build:
+    def _context(self, step: Step, made: Made, folder: Path) -> Build:
         work = self._work(made.key)
         work.mkdir(parents=True, exist_ok=True)
         digests = {name: made.ingredients["inputs"][name] for name in step.inputs}
@@ -407,12 +338,12 @@ class Runner:
             digests=digests,
         )
 
-    def _call(self, step: Step, made: _Made, folder: Path) -> Measurements:
+    def _call(self, step: Step, made: Made, folder: Path) -> Measurements:
         build = self._context(step, made, folder)
-        arguments = self._values(step)
+        given = self._arguments(step)
         if step.program is None:
-            return _load(step.function)(build, **arguments)  # type: ignore[no-any-return]
-        return run_program(step, build, arguments, self.roots(step), self.launcher)
+            return _load(step.function)(build, **given)  # type: ignore[no-any-return]
+        return run_program(step, build, given, roots(step, self.config), self.launcher)
 
     def _part(
         self,
@@ -424,17 +355,7 @@ class Runner:
         environment: tuple[str, ...],
     ) -> Path:
         part = Step(name=function, description="", function=function, inputs=tuple(inputs), environment=environment)
-        made = _Made(
-            ingredients={
-                "step": function,
-                "code": code_pieces([function]),
-                "configuration": dict(arguments),
-                "environment": _versions(environment),
-                "inputs": {name: digests[given] for name, given in inputs.items()},
-            },
-            externals={},
-            files={},
-        )
+        made = made_part(function, arguments, {name: digests[given] for name, given in inputs.items()}, environment)
         recorded = self.store.record(made.key)
         whole = self._whole(recorded)
         if whole is None:
@@ -461,7 +382,7 @@ class Runner:
         records = {step.name: self.stands_for(step) for step in self.chain if not step.decides}
         return {name: record.content for name, record in records.items() if record is not None}
 
-    def _decide(self, step: Step, made: _Made, standing: Record | None, reasons: tuple[Reason, ...]) -> Record:
+    def _decide(self, step: Step, made: Made, standing: Record | None, reasons: tuple[Reason, ...]) -> Record:
         """Append a decision to the promotion log, then bring what stands outside in line with it."""
         only_settle = standing is not None and standing.key == made.key and reasons == self._unsettled()
         if not only_settle:
@@ -470,7 +391,7 @@ class Runner:
         assert standing is not None
         return standing
 
-    def _append_decision(self, step: Step, made: _Made) -> Record:
+    def _append_decision(self, step: Step, made: Made) -> Record:
         while True:
             entries = self.store.log(self.environment, self.name)
             after = self.store.record(made.key)
@@ -494,7 +415,7 @@ class Runner:
             if self.store.append(self.environment, self.name, LogEntry(len(entries), fields)):
                 return record
 
-    def _call_deciding(self, step: Step, made: _Made, entries: tuple[LogEntry, ...], folder: Path) -> Measurements:
+    def _call_deciding(self, step: Step, made: Made, entries: tuple[LogEntry, ...], folder: Path) -> Measurements:
         build = self._context(step, made, folder)
         measured = {each.name: self.standing(each.name) for each in self.chain if each.name != step.name}
         build = dataclasses.replace(
@@ -504,7 +425,7 @@ class Runner:
             log=entries,
             measurements={name: found.measurements for name, found in measured.items() if found is not None},
         )
-        return _load(step.function)(build, **self._values(step))  # type: ignore[no-any-return]
+        return _load(step.function)(build, **self._arguments(step))  # type: ignore[no-any-return]
 
     def settle(self) -> dict[str, Any]:
         """Bring what stands outside in line with the promotion log; returns what stands there.
@@ -538,42 +459,6 @@ def by() -> str:
         # A container may run under a user id that has no name.
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _leaves(path: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {name: leaf for key in value for name, leaf in _leaves(f"{path}.{key}", value[key]).items()}
-    return {} if value is None else {path: value}
-
-
-def _versions(environment: Sequence[str]) -> dict[str, str]:
-    """Installed versions of libraries, cut to the granularity declared, without importing them."""
-    versions = {}
-    for declared in environment:
-        name, _, granularity = declared.partition(":")
-        parts = _version(name).split("+")[0].split(".")
-        versions[name] = ".".join(parts[: {"major": 1, "minor": 2}.get(granularity, len(parts))])
-    return versions
-
-
-def _version(library: str) -> str:
-    lock = os.environ.get(LOCK)
-    if lock is None:
-        return importlib.metadata.version(library)
-    pinned = re.search(rf"^{re.escape(library)}==(\S+)$", Path(lock).read_text(encoding="utf-8"), re.MULTILINE)
-    if pinned is None:
-        raise ConfigurationError(
-            f"{library} is not pinned in {lock}", where=LOCK, fix="name the file that the image was built from"
-        )
-    return pinned[1]
 
 
 def _load(function: str) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from assets import session
 from assets.cli.main import app
-from assets.store import runner
+from assets.store import ingredients
 from tests.cli.chain import Tiny, pieces
 
 Freshtune = Callable[..., Any]
@@ -40,5 +40,5 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tiny:
     monkeypatch.setitem(sys.modules, "assets.orchestration", ModuleType("assets.orchestration"))
     monkeypatch.setitem(sys.modules, "assets.orchestration.launch", launch)
     monkeypatch.setattr(session, "open_runner", made.open_runner)
-    monkeypatch.setattr(runner, "code_pieces", pieces)
+    monkeypatch.setattr(ingredients, "code_pieces", pieces)
     return made

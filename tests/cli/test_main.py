@@ -25,10 +25,10 @@ import sys, tempfile
 from pathlib import Path
 from assets import session
 from assets.cli import main
-from assets.store import runner
+from assets.store import ingredients
 from tests.cli.chain import Tiny, pieces
 tiny = Tiny(Path(tempfile.mkdtemp(dir=sys.argv.pop())))
-session.open_runner, runner.code_pieces = tiny.open_runner, pieces
+session.open_runner, ingredients.code_pieces = tiny.open_runner, pieces
 tiny.materialise("tiny", steps=[step.name for step in tiny.open_runner("tiny").chain], sample=None, forced=())
 try:
     main.main()

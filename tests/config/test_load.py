@@ -248,7 +248,7 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
         ("training: [1]", "9: training: is a list; accepted: a section with epochs, batch_size,"),
         (
             "training: {select_by: f1-macro}",
-            "9: training.select_by: f1-macro is not accepted; accepted: accuracy, f1_macro, precision_macro, recall_macro; fix: did you mean f1_macro?",
+            "9: training.select_by: f1-macro is not accepted; accepted: loss, accuracy, f1_macro, precision_macro, recall_macro; fix: did you mean f1_macro?",
         ),
         (
             'cleaning: {whitespace: "true"}',

@@ -8,14 +8,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.store import program, runner
+from assets.store import ingredients, program
 from tests.orchestration import chain
 from tests.orchestration.pipeline import Tiny
 
 
 @pytest.fixture(autouse=True)
 def _code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "code_pieces", chain.pieces)
+    monkeypatch.setattr(ingredients, "code_pieces", chain.pieces)
     monkeypatch.setattr(program, "code_pieces", chain.pieces)
 
 

@@ -118,9 +118,9 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from assets.orchestration import launch
-from assets.store import program, runner
+from assets.store import ingredients, program
 from tests.orchestration import chain
-runner.code_pieces = program.code_pieces = chain.pieces
+ingredients.code_pieces = program.code_pieces = chain.pieces
 from functools import partial
 home = chain.settings(Path(sys.argv[1]) / "home")
 opener = partial(chain.opened, home, chain.configuration(Path(sys.argv[1]) / "source", training={"epochs": 99}))
@@ -162,7 +162,7 @@ def test_interrupted_run_is_cancelled_and_told(tiny: Tiny, tmp_path: Path, numbe
         process.send_signal(number)
         said, errors = process.communicate(timeout=60)
     run_id, success, code, error = said.strip().splitlines()[-1].split(" ", 3)
-    assert (success, code) == ("False", "1")
+    assert (success, code) == ("False", "130")
     assert error == "stopped; what was finished is kept, and the next run goes on from there ['raw']"
     assert process.returncode == 0
     assert errors == ""

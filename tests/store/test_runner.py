@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from assets.config.home import Home
 
+from assets.config.home import Home
 from assets.config.pipeline import Pipeline
 from assets.errors import BlockedError, ConfigurationError, DataError, StoreError
 from assets.progress import Event
-from assets.store import runner as module
+from assets.store import ingredients as module
 from assets.store.runner import Runner
 from assets.store.store import Store
 from tests.store import tiny_chain

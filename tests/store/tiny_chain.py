@@ -64,7 +64,7 @@ def decide(build: Build, *, metric: str) -> Measurements:
     champion = build.log[-1].fields["champion"] if build.log else None
     again = build.variant("upper", {"letters": build.digests["letters"]})
     assert (again / "upper.json").exists()
-    decision = {
+    decision: dict[str, Any] = {
         "decision": "unchanged" if champion == build.digests["upper"] else "promoted",
         "challenger": build.digests["upper"],
         "comparisons": [],

@@ -1,0 +1,170 @@
+"""What a key is made of: code, the step's part of the configuration, versions of libraries, inputs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from assets.config.pipeline import Pipeline
+from assets.errors import ConfigurationError
+from assets.store.code import code_digest, code_pieces
+from assets.store.digests import digest_json
+from assets.store.step import Observation, Step
+
+LOCK = "FRESHTUNE_LOCK"
+"""Environment variable with the constraints file of the image that runs the steps, where that is another image."""
+
+SAMPLE = "run.sample"
+"""Path of the one argument that is the run's and not the configuration's."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a key is digested from, and what was observed for it.
+
+    Attributes:
+        ingredients: `step`, `code` (piece → digest), `configuration` (dotted path → value), `environment` (library →
+            version), `inputs` (name → digest; steps and what lies outside the store).
+        externals: what was observed of each input outside the store.
+        files: their files, name → [sha256, bytes].
+    """
+
+    ingredients: dict[str, Any]
+    externals: Mapping[str, Observation]
+    files: dict[str, dict[str, list[Any]]]
+
+    @property
+    def key(self) -> str:
+        """The key."""
+        return digest_json({**self.ingredients, "code": code_digest(self.ingredients["code"])})
+
+
+def made_of(
+    step: Step, config: Pipeline, sample: int | None, inputs: Mapping[str, str], observed: Mapping[str, Observation]
+) -> Made:
+    """What the key of a step is made of.
+
+    Args:
+        step: the step.
+        config: the pipeline's configuration.
+        sample: rows of a sample, or None.
+        inputs: content digest of each input step.
+        observed: what it reads from outside the store.
+    """
+    return Made(
+        ingredients={
+            "step": step.name,
+            "code": _code(step, config),
+            "configuration": _settings(step, config, sample),
+            "environment": versions(step.environment),
+            "inputs": {**inputs, **{name: seen.digest for name, seen in observed.items()}},
+        },
+        externals=observed,
+        files={name: {file.name: [file.sha256, file.size] for file in seen.files} for name, seen in observed.items()},
+    )
+
+
+def made_part(function: str, given: Mapping[str, Any], inputs: Mapping[str, str], environment: Sequence[str]) -> Made:
+    """What the key of a part of a step's result is made of: see `Build.part`."""
+    return Made(
+        ingredients={
+            "step": function,
+            "code": code_pieces([function]),
+            "configuration": dict(given),
+            "environment": versions(environment),
+            "inputs": dict(inputs),
+        },
+        externals={},
+        files={},
+    )
+
+
+def code_version(step: Step, config: Pipeline, sample: int | None) -> str:
+    """Digest of a step's code, configuration and environment, 16 hexadecimal digits."""
+    return digest_json([_code(step, config), _settings(step, config, sample), versions(step.environment)])[:16]
+
+
+def roots(step: Step, config: Pipeline) -> tuple[str, ...]:
+    """Where the code that a step's function reaches begins."""
+    return (step.function, *(step.roots(config) if step.roots else ()))
+
+
+def arguments_of(step: Step, config: Pipeline, sample: int | None) -> dict[str, tuple[str, Any]]:
+    """A step's part of the configuration: argument name → (dotted path, plain JSON value)."""
+    found: dict[str, tuple[str, Any]] = {}
+    for path in step.configuration:
+        if path == SAMPLE:
+            found["sample"] = (path, sample)
+            continue
+        value: Any = config
+        for part in path.split("."):
+            value = getattr(value, part)
+        plain = _plain(value)
+        if isinstance(value, BaseModel) and "." not in path:
+            found |= {name: (f"{path}.{name}", plain[name]) for name in plain}
+        else:
+            found[path.rsplit(".", 1)[-1]] = (path, plain)
+    return found
+
+
+def versions(environment: Sequence[str]) -> dict[str, str]:
+    """Versions of libraries, cut to the granularity declared, without importing them.
+
+    They are those of the lock file of the image that runs the steps where `FRESHTUNE_LOCK` names one, else those
+    installed.
+
+    Raises:
+        ConfigurationError: if the lock file does not pin a library.
+    """
+    found = {}
+    for declared in environment:
+        name, _, granularity = declared.partition(":")
+        parts = _version(name).split("+")[0].split(".")
+        found[name] = ".".join(parts[: {"major": 1, "minor": 2}.get(granularity, len(parts))])
+    return found
+
+
+def _version(library: str) -> str:
+    lock = os.environ.get(LOCK)
+    if lock is None:
+        return importlib.metadata.version(library)
+    pinned = re.search(rf"^{re.escape(library)}==(\S+)$", Path(lock).read_text(encoding="utf-8"), re.MULTILINE)
+    if pinned is None:
+        raise ConfigurationError(
+            f"{library} is not pinned in {lock}", where=LOCK, fix="name the file that the image was built from"
+        )
+    return pinned[1]
+
+
+def _code(step: Step, config: Pipeline) -> dict[str, str]:
+    """Pieces of code; none for a decision, which is fresh while it names the same model, test set and settings."""
+    return {} if step.decides else code_pieces(roots(step, config))
+
+
+def _settings(step: Step, config: Pipeline, sample: int | None) -> dict[str, Any]:
+    """What the configuration adds to a step's key: dotted path → value. What is None adds nothing."""
+    leaves: dict[str, Any] = {}
+    for path, value in arguments_of(step, config, sample).values():
+        leaves |= _leaves(path, value)
+    return leaves
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _leaves(path: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {name: leaf for key in value for name, leaf in _leaves(f"{path}.{key}", value[key]).items()}
+    return {} if value is None else {path: value}
