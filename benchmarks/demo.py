@@ -24,8 +24,13 @@ from typing import Any
 
 import yaml
 
+from assets.config.home import home
+from assets.config.load import load_pipeline
+from assets.session import open_runner
+
 ROOT = Path(__file__).resolve().parents[1]
 SALTS = ("", "a", "b")
+"""Of the splits; the first is the demo's own."""
 
 
 def project(folder: Path, salt: str) -> Path:
@@ -50,6 +55,16 @@ def run(folder: Path) -> tuple[float, dict[str, Any]]:
     return time.perf_counter() - started, json.loads(done.stdout.splitlines()[-1])
 
 
+def baseline_score(folder: Path) -> float:
+    """Test macro-F1 of the baseline of the run in a project's folder; the command line prints the model's only."""
+    settings = home({"FRESHTUNE_HOME": str(folder / ".freshtune")})
+    evaluated = open_runner("sms_spam", config=load_pipeline("sms_spam", folder), settings=settings).standing(
+        "evaluation"
+    )
+    assert evaluated is not None
+    return float(evaluated.measurements["baseline"]["f1_macro"])
+
+
 def measure(folder: Path) -> dict[str, Any]:
     """Run the demo once for each salt, and with nothing to do after the first."""
     firsts, rows, noops = [], [], []
@@ -57,8 +72,10 @@ def measure(folder: Path) -> dict[str, Any]:
         where = project(folder, salt)
         seconds, printed = run(where)
         firsts.append(seconds)
-        baseline = printed["baseline"]["f1_macro"]
-        rows.append({"salt": salt, "seconds": seconds, "f1_macro": printed["metrics"]["f1_macro"], "baseline": baseline})
+        baseline = baseline_score(where)
+        rows.append(
+            {"salt": salt, "seconds": seconds, "f1_macro": printed["metrics"]["f1_macro"], "baseline": baseline}
+        )
         if salt == SALTS[0]:
             for _ in range(7):
                 seconds, printed = run(where)
@@ -71,7 +88,12 @@ def measure(folder: Path) -> dict[str, Any]:
         ("demo: macro-F1 above the baseline, least of three salts", above, 0.015, above >= 0.015),
         ("mean macro-F1 over three salts", statistics.mean(scores), 0.97, statistics.mean(scores) >= 0.97),
         ("first run, seconds, longest of three", max(firsts), 180.0, max(firsts) <= 180.0),
-        ("run with nothing to do, seconds, median of 7", statistics.median(noops), 1.0, statistics.median(noops) <= 1.0),
+        (
+            "run with nothing to do, seconds, median of 7",
+            statistics.median(noops),
+            1.0,
+            statistics.median(noops) <= 1.0,
+        ),
     )
     return {
         "machine": {"processors": os.cpu_count(), "python": platform.python_version(), "system": platform.platform()},
@@ -90,7 +112,8 @@ def main() -> None:
         result = measure(Path(folder))
     if not given.json:
         for target in result["targets"]:
-            print(f"{'met   ' if target['met'] else 'MISSED'} {target['name']}: {target['value']:.4g} ({target['target']:g})")
+            met = "met" if target["met"] else "MISSED"
+            print(f"{met:6} {target['name']}: {target['value']:.4g} ({target['target']:g})")
     print(json.dumps(result))
 
 

@@ -20,7 +20,13 @@ SAMPLES = "samples"
 """The one measurement that may show the text of rows."""
 TEXT_COLUMNS = frozenset({"text", "line_text", "detail", "observed"})
 """Columns of tables of measurements that may hold the text of rows; shown only where they are numbers."""
-LONGEST_CELL = 200
+PARTITIONS = frozenset({"labels", "rows"})
+"""Measurements whose counts are parts of one whole, and so have shares."""
+LEADING_COLUMNS = ("", "name", "type")
+LONG = 40
+"""Columns with longer texts come last in a table, where they push nothing out of sight."""
+LONGEST_CELL = 150
+"""The UI shows a text of less than 1000 characters at once, a longer one after a click: five samples stay below it."""
 LARGEST_PICTURE = 500_000
 """Bytes; a larger picture is only named, so that Dagster's database stays small."""
 PAGES = {"report": "report.html", "data_docs": "data_docs/index.html"}
@@ -30,11 +36,19 @@ Value = dg.MetadataValue[Any]
 
 
 def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
-    """Metadata of a materialization."""
+    """Metadata of a materialization: what happened and what to look at, what was measured, then the bookkeeping."""
     record, step = result.record, runner.step(result.step)
     trace = runner.store.open("traces", record.trace)
-    metadata: dict[str, Value] = {
-        "action": dg.MetadataValue.text(result.action),
+    first: dict[str, Value] = {"action": dg.MetadataValue.text(result.action)}
+    if result.reasons:
+        first["reasons"] = dg.MetadataValue.md("\n".join(f"- {_cell(str(reason))}" for reason in result.reasons))
+    for name, page in PAGES.items():
+        if (trace / page).is_file():
+            first[name] = dg.MetadataValue.path(str(trace / page))
+    if step.decides:
+        first["registry"] = _registry(runner)
+    first |= _pictures(trace)
+    last: dict[str, Value] = {
         "reused": dg.MetadataValue.bool(result.action != "built"),
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
         "built_seconds": dg.MetadataValue.float(round(record.seconds, 3)),
@@ -44,19 +58,12 @@ def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
         "content": dg.MetadataValue.text(record.content),
         "trace": dg.MetadataValue.path(str(trace)),
     }
-    if result.reasons:
-        metadata["reasons"] = dg.MetadataValue.md("\n".join(f"- {_cell(str(reason))}" for reason in result.reasons))
-    metadata |= measured(result.measurements)
     count = next((name for name in ROW_COUNTS if isinstance(result.measurements.get(name), int)), None)
     if count is not None:
-        metadata["dagster/row_count"] = dg.MetadataValue.int(result.measurements[count])
-    metadata |= _pictures(trace)
-    for name, page in PAGES.items():
-        if (trace / page).is_file():
-            metadata[name] = dg.MetadataValue.path(str(trace / page))
-    if step.decides:
-        metadata["registry"] = _registry(runner)
-    return metadata
+        last["dagster/row_count"] = dg.MetadataValue.int(result.measurements[count])
+    # A step may measure something by a name that stands for the whole step here, such as its training's seconds.
+    own = {name: value for name, value in result.measurements.items() if name not in first | last}
+    return first | measured(own) | last
 
 
 def measured(measurements: Mapping[str, Any]) -> dict[str, Value]:
@@ -108,18 +115,18 @@ def _shown(name: str, value: Any) -> Value | None:
     if isinstance(value, int):
         return dg.MetadataValue.int(value)
     if isinstance(value, float):
-        return dg.MetadataValue.float(value)
+        return dg.MetadataValue.float(float(f"{value:.6g}"))
     if isinstance(value, str):
         return dg.MetadataValue.text(value)
     text = ""
     if isinstance(value, Mapping):
-        text = _mapping(value)
+        text = _mapping(value, with_shares=name in PARTITIONS)
     elif isinstance(value, Sequence):
         text = _sequence(value, with_text=name == SAMPLES)
     return dg.MetadataValue.md(text) if text else None
 
 
-def _mapping(value: Mapping[str, Any]) -> str:
+def _mapping(value: Mapping[str, Any], *, with_shares: bool) -> str:
     if set(value) == {"labels", "matrix"}:
         labels = value["labels"]
         return _table(
@@ -131,10 +138,8 @@ def _mapping(value: Mapping[str, Any]) -> str:
     if value and all(isinstance(each, Mapping) for each in value.values()):
         return _table([{"": name} | dict(each) for name, each in value.items()])
     scalars = {name: each for name, each in value.items() if isinstance(each, bool | int | float | str)}
-    counts = {name: each for name, each in scalars.items() if isinstance(each, int) and not isinstance(each, bool)}
-    whole = sum(counts.values())
-    if whole and len(counts) == len(value) > 1:
-        return _table([{"": name, "count": each, "share": f"{each / whole:.1%}"} for name, each in counts.items()])
+    if with_shares and (whole := sum(scalars.values())):
+        return _table([{"": name, "count": each, "share": f"{each / whole:.1%}"} for name, each in scalars.items()])
     return _table([{"": name, "value": each} for name, each in scalars.items()])
 
 
@@ -154,6 +159,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if not columns:
         return ""
+    widths = {column: max(len(_cell(row.get(column, ""))) for row in rows) for column in columns}
+    columns.sort(key=lambda column: (column not in LEADING_COLUMNS, widths[column] > LONG))
     lines = [
         [_cell(name) for name in columns],
         ["---"] * len(columns),
@@ -181,10 +188,10 @@ def _pictures(trace: Path) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for path in sorted(trace.glob("*.png")):
         if path.stat().st_size > LARGEST_PICTURE:
-            found[path.stem] = dg.MetadataValue.path(str(path))
+            found[f"{path.stem}_plot"] = dg.MetadataValue.path(str(path))
         else:
             data = base64.b64encode(path.read_bytes()).decode("ascii")
-            found[path.stem] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{data})")
+            found[f"{path.stem}_plot"] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{data})")
     return found
 
 

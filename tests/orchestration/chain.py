@@ -83,7 +83,8 @@ def train(build: Build, *, epochs: int) -> Measurements:
     (build.content / "model.json").write_text(json.dumps({"epochs": epochs, "rows": rows}))
     (build.trace / "curve.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     build.progress.message("trained")
-    return {"accuracy": 0.5, "per_class": {"a": {"f1": 0.25, "support": 3}}, "good": True, "nothing": None}
+    per_class = {"a": {"f1": 0.25, "support": 3}}
+    return {"accuracy": 0.5, "per_class": per_class, "good": True, "nothing": None, "seconds": 1e6}
 
 
 def decide(build: Build, *, metric: str) -> Measurements:

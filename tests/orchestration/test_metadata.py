@@ -23,6 +23,7 @@ def shown(**measurements: Any) -> dict[str, Any]:
 
 def test_numbers_stay_numbers() -> None:
     assert shown(a=1, b=0.5, c=True, d="x", e=None) == {"a": 1, "b": 0.5, "c": True, "d": "x"}
+    assert shown(f1=0.9823355263157895, rate=5e-05) == {"f1": 0.982336, "rate": 5e-05}
     kinds = measured({"a": 1, "b": 0.5, "c": True})
     assert [type(kinds[name]) for name in "abc"] == [
         dg.IntMetadataValue,
@@ -41,9 +42,20 @@ def test_mixed_mapping_shows_its_numbers() -> None:
     assert table == "|  | value |\n| --- | --- |\n| f1_macro | 0.9000 |\n| rows | 7 |"
 
 
-def test_shares_of_counts_add_up() -> None:
+def test_only_parts_of_a_whole_have_shares() -> None:
     assert "| b | 3 | 75.0% |" in shown(labels={"a": 1, "b": 3})["labels"]
-    assert "share" not in shown(only={"a": 1})["only"]
+    assert "| test | 0 |" in shown(rows={"test": 0})["rows"]
+    assert "share" not in shown(account={"read": 4, "kept": 3, "merged": 1})["account"]
+
+
+def test_long_columns_come_last_and_names_first() -> None:
+    comparisons = [{"limit": 0.5, "message": "x" * 50, "name": "floor", "passed": True}]
+    assert shown(comparisons=comparisons)["comparisons"].startswith("| name | limit | passed | message |\n")
+
+
+def test_samples_are_short_enough_to_be_shown_at_once() -> None:
+    samples = [{"label": "spam", "text": "word " * 100} for _ in range(5)]
+    assert len(shown(samples=samples)["samples"]) < 1000
 
 
 def test_texts_of_errors_are_left_out_and_samples_shown() -> None:
@@ -97,7 +109,7 @@ def test_only_what_blocks_is_an_error(blocking: bool, warning: bool, severity: s
 def test_large_picture_is_only_named(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "LARGEST_PICTURE", 3)
     (tmp_path / "curve.png").write_bytes(b"1234")
-    assert metadata._pictures(tmp_path)["curve"] == dg.MetadataValue.path(str(tmp_path / "curve.png"))
+    assert metadata._pictures(tmp_path)["curve_plot"] == dg.MetadataValue.path(str(tmp_path / "curve.png"))
 
 
 @pytest.mark.parametrize(

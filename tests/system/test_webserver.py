@@ -73,7 +73,7 @@ def test_run_launched_in_the_ui_succeeds_and_shows_what_it_made(server: Server) 
         assert checks[name]["blocking"]
         assert checks[name]["executionForLatestMaterialization"]["status"] == "SUCCEEDED"
     pictures = {entry["label"] for entry in found["model"]["assetMaterializations"][0]["metadataEntries"]}
-    assert "curve" in pictures
+    assert "curve_plot" in pictures
 
 
 def test_run_of_the_command_line_is_listed_and_can_be_launched_again(server: Server, project: Project) -> None:
