@@ -19,7 +19,8 @@ from assets.config.load import pipeline_names
 from assets.errors import ConfigurationError, FreshtuneError, StoreError
 from assets.release import log
 from assets.release.gate import METRIC_NAMES
-from assets.store.runner import Runner, by
+from assets.store.build import by
+from assets.store.runner import Runner
 from assets.store.step import LogEntry
 
 EXAMPLES = (

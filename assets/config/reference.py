@@ -12,8 +12,8 @@ from assets.config.pipeline import Pipeline
 HEAD = """# Configuration
 
 The `attributes` of `pipelines/<name>/defs.yaml`, beside `type: assets.orchestration.FineTuningPipeline`. Declarations
-only: unknown fields are refused, templates are not evaluated, a secret is the name of an environment variable. This page
-is written from the schema by `python -m assets.config.reference`.
+only: unknown fields are refused, templates are not evaluated, a secret is the name of an environment variable. Written
+from the schema by `python -m assets.config.reference`.
 
 | field | accepted | default | meaning |
 |---|---|---|---|

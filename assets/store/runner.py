@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import importlib
 import json
-import shutil
-import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -21,14 +17,12 @@ from assets.config.home import Home
 from assets.config.pipeline import Pipeline
 from assets.errors import BlockedError, ConfigurationError, StoreError
 from assets.progress import Progress, Sink, discard
-from assets.store.digests import canonical_json
+from assets.store.build import Action, by, get_or_build, publish
 from assets.store.ingredients import Made, arguments_of, code_version, made_of, made_part, roots
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import Build, LogEntry, Measurements, Observation, Outcome, Settlement, Step
-from assets.store.store import MEASUREMENTS, Record, Store
-
-Action = Literal["built", "reused", "fresh"]
+from assets.store.store import Record, Store
 
 
 @dataclass(frozen=True)
@@ -173,8 +167,8 @@ class Runner:
         reasons = self._unfresh(step, standing, made)
         if not reasons:
             return StepPlan(step.name, "fresh", (), made.key, standing)
-        found = None if step.decides or step.name in self.forced else self._whole(self.store.record(made.key))
-        if found is not None:
+        found = None if step.decides or step.name in self.forced else self.store.record(made.key)
+        if self.store.whole(found):
             return StepPlan(step.name, "reusable", reasons, made.key, found)
         return StepPlan(step.name, "stale", reasons, made.key, estimated_seconds=seconds)
 
@@ -206,11 +200,54 @@ class Runner:
             return (Reason("missing", f"entry {entries[-1].number} of the promotion log in the registry"),)
         return ()
 
-    def _whole(self, record: Record | None) -> Record | None:
-        """A record whose object and trace are there, or None."""
-        if record is None or self.store.fault("objects", record.content) or self.store.fault("traces", record.trace):
-            return None
-        return record
+    def accept(self, names: Collection[str], why: str) -> list[Reason]:
+        """Let stale steps stand for what they stand for already, where only code or libraries changed.
+
+        For a refactoring or an upgrade that changes no result: nothing is computed, and the record says who accepted
+        it, when and why.
+
+        Args:
+            names: steps; later ones often become fresh by themselves when an earlier one is accepted.
+            why: the reason, kept in the record.
+
+        Returns:
+            What was accepted.
+
+        Raises:
+            ConfigurationError: if a step is not stale, or stale for another reason, or has nothing to stand for.
+        """
+        accepted: list[Reason] = []
+        for step in self.chain:
+            if step.name in names:
+                accepted += self._accept(step, self.plan(step.name)[step.name], why)
+        return accepted
+
+    def _accept(self, step: Step, planned: StepPlan, why: str) -> tuple[Reason, ...]:
+        standing = self.stands_for(step)
+        other = [str(reason) for reason in planned.reasons if reason.kind not in {"code", "environment"}]
+        if planned.state == "fresh" or other or step.decides or not self.store.whole(standing):
+            because = "; ".join(other) or (
+                "it is fresh" if planned.state == "fresh" else "its result is not in the store"
+            )
+            raise ConfigurationError(
+                f"step {step.name} cannot be accepted: {because}",
+                where=self.name,
+                fix="accept only what changed code or libraries alone made stale, earlier steps first; run the others",
+            )
+        assert standing is not None
+        made = self._made(step, {name: self._input(step, name) for name in step.inputs})
+        record = dataclasses.replace(
+            standing,
+            key=made.key,
+            ingredients=made.ingredients,
+            files=made.files,
+            time=time.time(),
+            by=by(),
+            accepted=why,
+        )
+        record = self.store.add_record(record, after=self.store.record(made.key))
+        self.store.refer(self.environment, self.name, step.name, record)
+        return planned.reasons
 
     # Running
 
@@ -288,50 +325,26 @@ class Runner:
         return found.record.content
 
     def _get_or_build(self, step: Step, made: Made, *, forced: bool = False) -> tuple[Record, Action]:
-        """The one primitive: what the key stands for, or what building it gives."""
-        recorded = self.store.record(made.key)
-        if not forced and self._whole(recorded) is not None:
-            assert recorded is not None
-            return recorded, "reused"
-        build = partial(self._call, step, made)
-        return self._publish(made, build, after=recorded), "built"
-
-    def _publish(self, made: Made, build: Callable[[Path], Measurements], *, after: Record | None) -> Record:
-        """Build in a new folder and publish: trace, content, and the record last."""
-        started = time.perf_counter()
-        with self.store.staged() as folder:
-            for part in ("content", "trace"):
-                (folder / part).mkdir()
-            measurements = build(folder)
-            (folder / "trace" / MEASUREMENTS).write_bytes(canonical_json(measurements))
-            record = Record(
-                key=made.key,
-                content=self.store.publish("objects", folder / "content"),
-                trace=self.store.publish("traces", folder / "trace"),
-                ingredients=made.ingredients,
-                files=made.files,
-                seconds=time.perf_counter() - started,
-                time=time.time(),
-                by=by(),
-            )
-        record = self.store.add_record(record, after=after)
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self._work(made.key))
-        return record
+        return get_or_build(
+            self.store,
+            made,
+            partial(self._call, step, made),
+            work=self._work(made.key),
+            waiting=Progress(step.name, self.sink).message,
+            forced=forced,
+        )
 
     def _work(self, key: str) -> Path:
         return self.home.path / "work" / key
 
     def _context(self, step: Step, made: Made, folder: Path) -> Build:
-        work = self._work(made.key)
-        work.mkdir(parents=True, exist_ok=True)
         digests = {name: made.ingredients["inputs"][name] for name in step.inputs}
         return Build(
             inputs={name: self.store.open("objects", digest) for name, digest in digests.items()},
             externals=made.externals,
             content=folder / "content",
             trace=folder / "trace",
-            work=work,
+            work=self._work(made.key),
             progress=Progress(step.name, self.sink),
             pipeline=self.name,
             part=partial(self._part, step, digests),
@@ -356,18 +369,15 @@ class Runner:
     ) -> Path:
         part = Step(name=function, description="", function=function, inputs=tuple(inputs), environment=environment)
         made = made_part(function, arguments, {name: digests[given] for name, given in inputs.items()}, environment)
-        recorded = self.store.record(made.key)
-        whole = self._whole(recorded)
-        if whole is None:
-            build = self._context(part, made, Path())
+
+        def call(folder: Path) -> Measurements:
+            build = self._context(part, made, folder)
             build = dataclasses.replace(build, progress=Progress(step.name, self.sink))
+            return _load(function)(build, **arguments)  # type: ignore[no-any-return]
 
-            def call(folder: Path) -> Measurements:
-                given = dataclasses.replace(build, content=folder / "content", trace=folder / "trace")
-                return _load(function)(given, **arguments)  # type: ignore[no-any-return]
-
-            whole = self._publish(made, call, after=recorded)
-        return self.store.open("objects", whole.content)
+        waiting = Progress(step.name, self.sink).message
+        record, _ = get_or_build(self.store, made, call, work=self._work(made.key), waiting=waiting)
+        return self.store.open("objects", record.content)
 
     # Deciding
 
@@ -395,7 +405,8 @@ class Runner:
         while True:
             entries = self.store.log(self.environment, self.name)
             after = self.store.record(made.key)
-            record = self._publish(made, partial(self._call_deciding, step, made, entries), after=after)
+            call = partial(self._call_deciding, step, made, entries)
+            record = publish(self.store, made, call, work=self._work(made.key), after=after)
             decision = json.loads((self.store.open("objects", record.content) / "decision.json").read_bytes())
             before = entries[-1].fields["champion"] if entries else None
             challenger = decision["challenger"]
@@ -446,19 +457,11 @@ class Runner:
             artifact_root=self.home.artifact_root,
             progress=Progress(step.name, self.sink),
         )
-        outside: dict[str, Any] = _load(step.settle)(settlement)
-        self.store.settle(self.environment, self.name, len(entries) - 1, outside)
+        # Two at once could each register the same model.
+        with self.store.lease(f"settle-{self.environment}-{self.name}", settlement.progress.message, []):
+            outside: dict[str, Any] = _load(step.settle)(settlement)
+            self.store.settle(self.environment, self.name, len(entries) - 1, outside)
         return outside
-
-
-def by() -> str:
-    """Who does this, and where: `user@machine`."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run under a user id that has no name.
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _load(function: str) -> Callable[..., Any]:

@@ -5,14 +5,15 @@
 - `traces/cd/cd…/`: what is told about it, under its own digest
 - `records/ef/ef…/0000.json`: key → content and trace; the highest number stands
 - `references/ENVIRONMENT/PIPELINE/STEP.json`: what a step currently stands for
+- `leases/KEY/000000.json`, `.beat`: who computes a key at the moment
 - `promotions/ENVIRONMENT/PIPELINE/00000000.json`: the promotion log
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from typing import Any, Literal
 from assets.errors import DamagedError, StoreError
 from assets.store.digests import canonical_json, digest_content, digest_file, files_under
 from assets.store.index import FileIndex
+from assets.store.lease import lease
 from assets.store.step import LogEntry, Measurements
 from assets.store.storage import MANIFEST, LocalStorage, open_storage, read_only, staging
 
@@ -43,6 +45,7 @@ class Record:
         time: Unix time of publication, in seconds.
         by: user and machine.
         number: place among the records of the key; the highest stands.
+        accepted: why a person let the key stand for an object that it was not built under, or None.
     """
 
     key: str
@@ -54,6 +57,7 @@ class Record:
     time: float
     by: str
     number: int = 0
+    accepted: str | None = None
 
 
 class Store:
@@ -201,6 +205,14 @@ class Store:
         standing = self.record(record.key)
         assert standing is not None
         return standing
+
+    def whole(self, record: Record | None) -> bool:
+        """Whether a record's object and trace are there, undamaged as far as `fault` can tell."""
+        return record is not None and not (self.fault("objects", record.content) or self.fault("traces", record.trace))
+
+    def lease(self, key: str, waiting: Callable[[str], None], uses: list[str]) -> AbstractContextManager[None]:
+        """The lease of a key; see `assets.store.lease`."""
+        return lease(self._storage, key, waiting, uses)
 
     # References
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,9 @@ from assets.config.pipeline import Pipeline
 from assets.errors import BlockedError, ConfigurationError, DataError, StoreError
 from assets.progress import Event
 from assets.store import ingredients as module
+from assets.store import lease
 from assets.store.runner import Runner
+from assets.store.step import Build, Measurements
 from assets.store.store import Store
 from tests.store import tiny_chain
 
@@ -297,3 +301,59 @@ def test_progress_reaches_the_sink(open_runner: Open) -> None:
 def test_work_folders_are_gone_after_success(open_runner: Open, tmp_path: Path) -> None:
     run(open_runner())
     assert list((tmp_path / "home" / "work").iterdir()) == []
+
+
+def test_accepting_adopts_the_result_under_the_new_key_and_computes_nothing(
+    open_runner: Open, code: dict[str, str]
+) -> None:
+    run(open_runner())
+    calls = len(tiny_chain.calls)
+    code["tests.store.tiny_chain:upper"] = "2"
+    (reason,) = open_runner().accept(["upper"], "renamed a variable")
+    assert str(reason) == "code tests.store.tiny_chain:upper"
+    runner = open_runner()
+    assert runner.plan().to_run == ()
+    assert len(tiny_chain.calls) == calls
+    found = runner.standing("upper")
+    assert found is not None
+    assert found.record.accepted == "renamed a variable"
+    with pytest.raises(ConfigurationError, match="upper cannot be accepted: it is fresh"):
+        open_runner().accept(["upper"], "again")
+
+
+def test_changed_data_or_settings_cannot_be_accepted(open_runner: Open, source: Path) -> None:
+    run(open_runner())
+    with pytest.raises(ConfigurationError, match="upper cannot be accepted: config splits.salt"):
+        open_runner(config={"splits": {"salt": "!"}}).accept(["upper"], "no")
+    (source / "ten.txt").write_text("ten")
+    with pytest.raises(ConfigurationError, match="letters cannot be accepted: source \\+1 file, 3 B"):
+        open_runner().accept(["letters"], "no")
+    with pytest.raises(ConfigurationError, match="upper cannot be accepted: input letters"):
+        open_runner().accept(["upper"], "no")
+
+
+def test_of_two_runs_at_once_one_computes_and_the_other_reuses(
+    open_runner: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
+    open_runner().run_step("letters")
+    shout = tiny_chain.upper
+
+    def slowly(build: Build, *, salt: str) -> Measurements:
+        time.sleep(0.5)
+        return shout(build, salt=salt)
+
+    monkeypatch.setattr(tiny_chain, "upper", slowly)
+    actions: list[str] = []
+    events: list[Event] = []
+    threads = [
+        threading.Thread(target=lambda: actions.append(open_runner(sink=events.append).run_step("upper").action))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(actions) == ["built", "reused", "reused"] or sorted(actions) == ["built", "fresh", "reused"]
+    assert tiny_chain.calls.count("upper") == 1
+    assert any("another run computes this already" in event.get("text", "") for event in events)
