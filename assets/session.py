@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from assets.chain import CHAIN
@@ -39,6 +40,9 @@ def open_runner(
         ConfigurationError: with every error of the configuration at once.
         StoreError: if the store has another format.
     """
+    # OpenMP's threads would spin while they wait, and two trainings on one machine would starve each other: on 2 cores
+    # two of them at once took more than ten times as long as one after the other. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     config = config or load_pipeline(name, project_root())
     settings = settings or home()
     return Runner(
