@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+import typer
 from rich.console import Group
 from rich.text import Text
 
 from assets import session
-from assets.cli.console import duration, output, print_json, styled, table
+from assets.cli.console import duration, messages, output, print_json, styled, table
 from assets.cli.options import Json, Name, To
-from assets.store.plan import Plan, Reason
+from assets.errors import ConfigurationError
+from assets.store.plan import Plan, Reason, StepPlan
+from assets.store.runner import Runner
 
 EXAMPLES = (
     "freshtune plan sms_spam",
     "freshtune plan sms_spam --to splits",
     "freshtune plan sms_spam --json | jq .steps",
+    'freshtune plan sms_spam --accept all --why "renamed a function"',
 )
+
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        metavar="STEP",
+        help="Keep this step's result though its code or libraries changed, or all; repeatable.",
+    ),
+]
+Why = Annotated[str | None, typer.Option("--why", help="The reason to accept, kept with the result.")]
+
+Accepted = dict[str, tuple[Reason, ...]]
 
 SHOWN = 4
 """Reasons of a step that a table shows; JSON has all of them."""
 
 
-def plan(name: Name, to: To = None, json: Json = False) -> None:
+def plan(name: Name, to: To = None, accept: Accept = None, why: Why = None, json: Json = False) -> None:
     """Show which steps are fresh, reusable, stale or pending, and why. Computes nothing.
 
     [bold]fresh[/]: stands as it should
     [bold]reusable[/]: was computed earlier, and is taken from the store
     [bold]stale[/]: has to be built
     [bold]pending[/]: waits for a stale step, whose result may stay the same
+
+    After a refactoring or an upgrade that changes no result, --accept lets steps keep theirs; who and why is kept.
     """
-    planned = session.open_runner(name).plan(to)
+    runner = session.open_runner(name)
+    accepted = _accept(runner, accept or [], why)
+    planned = runner.plan(to)
     if json:
-        print_json(planned.json())
+        print_json(_json(planned, accepted))
         return
+    if accept:
+        _say_accepted(accepted)
     console = output()
     rows = table("step", "state", "estimate", "because", right=("estimate",), wrap="because")
     for step in planned.steps:
         waits = step.state in {"stale", "pending"} and step.estimated_seconds is not None
         estimate = duration(step.estimated_seconds) if waits and step.estimated_seconds is not None else ""
-        rows.add_row(step.step, styled(step.state), estimate, because(step.reasons))
+        rows.add_row(step.step, styled(step.state), estimate, because(step.reasons) + _adopted(step))
     console.print(Text(name, style="bold"))
     console.print(rows)
     console.print(Group("", *_closing(planned)), soft_wrap=True)
@@ -60,7 +84,62 @@ def _closing(planned: Plan) -> list[str]:
     if seconds:
         about = f"About {duration(sum(seconds))}, going by the last builds"
         unknown = len(waiting) - len(seconds)
-        more = f"; {unknown} of the steps were never built" if unknown else ", and less where a result stays the same"
+        more = f"; not counting {unknown} never built yet" if unknown else ", and less where a result stays the same"
         lines.append(f"{about}{more}.")
     lines.append(f"Next: freshtune run {planned.pipeline}")
     return lines
+
+
+def _accept(runner: Runner, names: list[str], why: str | None) -> Accepted:
+    """Accept steps, in the order of the chain; what was accepted of each."""
+    if bool(names) != bool(why):
+        raise ConfigurationError(
+            "--accept needs --why, which is kept with the result"
+            if names
+            else "--why is about --accept, which is missing",
+            where=runner.name,
+            fix=f'freshtune plan {runner.name} --accept STEP --why "the reason"',
+        )
+    steps = [step.name for step in runner.chain]
+    for unknown in sorted(set(names) - {*steps, "all"}):
+        raise ConfigurationError(f"no step {unknown!r}", where=runner.name, fix=f"steps are {', '.join(steps)}, or all")
+    accepted = {}
+    for step in steps:
+        # Looked at only now: an accepted step makes what was pending fresh, or stale for its code alone.
+        if step in names or ("all" in names and _acceptable(runner, step)):
+            accepted[step] = tuple(runner.accept([step], why or ""))
+    return accepted
+
+
+def _acceptable(runner: Runner, name: str) -> bool:
+    planned = runner.plan(name)[name]
+    only = planned.reasons and all(reason.kind in {"code", "environment"} for reason in planned.reasons)
+    return planned.state == "stale" and bool(only) and runner.store.whole(runner.stands_for(runner.step(name)))
+
+
+def _say_accepted(accepted: Accepted) -> None:
+    for step, reasons in accepted.items():
+        said = "; ".join(because(reasons).plain.splitlines())
+        messages().print(Text(f"accepted {step}: {said}", style="green"), soft_wrap=True)
+    if not accepted:
+        messages().print("Nothing was accepted: no step is stale for its code or libraries alone.", soft_wrap=True)
+
+
+def _adopted(step: StepPlan) -> Text:
+    record = step.record
+    if step.state != "fresh" or record is None or record.accepted is None:
+        return Text()
+    return Text(f"accepted by {record.by}: {record.accepted}", style="dim")
+
+
+def _json(planned: Plan, accepted: Accepted) -> dict[str, Any]:
+    """The plan, with what was accepted now, and for each step what it stands on by acceptance."""
+    fields = planned.json()
+    for entry, step in zip(fields["steps"], planned.steps, strict=True):
+        if step.state == "fresh" and step.record is not None and step.record.accepted is not None:
+            entry["accepted"] = {"why": step.record.accepted, "by": step.record.by, "time": step.record.time}
+    if accepted:
+        fields["accepted"] = [
+            {"step": step, "reasons": [reason.json() for reason in reasons]} for step, reasons in accepted.items()
+        ]
+    return fields

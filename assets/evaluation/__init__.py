@@ -28,5 +28,5 @@ STEP = Step(
             _every_label_found,
         ),
     ),
-    kinds=("torch", "scikitlearn"),
+    kinds=("pytorch", "scikitlearn"),
 )

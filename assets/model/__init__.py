@@ -39,5 +39,5 @@ STEP = Step(
             _learned,
         ),
     ),
-    kinds=("torch", "huggingface"),
+    kinds=("pytorch", "huggingface"),
 )

@@ -27,7 +27,7 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
+from dagster._core.storage.tags import HIDDEN_TAG_PREFIX, REPOSITORY_LABEL_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.utils import make_new_run_id
 from dagster_shared.error import SerializableErrorInfo
@@ -42,8 +42,9 @@ from assets.progress import Progress, Sink
 from assets.session import open_runner
 from assets.store.runner import Runner, StepResult
 
-PROCESS_TAG = "freshtune/process"
-"""Machine, process and run, so that the death of the process can be told, and a run that copies the tag from it."""
+PROCESS_TAG = f"{HIDDEN_TAG_PREFIX}freshtune/process"
+"""Machine, process and run, so that the death of the process can be told, and a run that copies the tag from it; the
+UI does not show it."""
 DEFINITIONS = "assets.orchestration.definitions"
 LOCATION = "freshtune"
 """Name of the code location in `workspace.yaml`."""

@@ -137,7 +137,7 @@ def _mapping(value: Mapping[str, Any], *, with_shares: bool) -> str:
         )
     if value and all(isinstance(each, Mapping) for each in value.values()):
         return _table([{"": name} | dict(each) for name, each in value.items()])
-    scalars = {name: each for name, each in value.items() if isinstance(each, bool | int | float | str)}
+    scalars: dict[str, Any] = {name: each for name, each in value.items() if isinstance(each, bool | int | float | str)}
     if with_shares and (whole := sum(scalars.values())):
         return _table([{"": name, "count": each, "share": f"{each / whole:.1%}"} for name, each in scalars.items()])
     return _table([{"": name, "value": each} for name, each in scalars.items()])

@@ -7,8 +7,22 @@ name says stops the step.
 
 from __future__ import annotations
 
+from typing import Any
+
 from assets.raw.sources import observe
-from assets.store.step import Step
+from assets.store.step import Check, Measurements, Outcome, Step
+
+
+def judge_lines(measurements: Measurements, _config: Any) -> Outcome:
+    """Whether every line could be read as a row; the others go to quarantine, and validation judges how many may."""
+    rejected, rows = measurements["rejected"], measurements["rows"] + measurements["rejected"]
+    return Outcome(
+        passed=rejected == 0,
+        message=f"{rejected:,} of {rows:,} distinct lines could not be read as rows",
+        values={"rejected": rejected, "distinct": rows},
+        warning=True,
+    )
+
 
 STEP = Step(
     name="raw",
@@ -25,5 +39,12 @@ STEP = Step(
     ),
     externals=observe,
     environment=("pyarrow:major",),
+    checks=(
+        Check(
+            name="every_line_is_a_row",
+            description="Every line of the source could be read as a row; the others are in quarantine.",
+            judge=judge_lines,
+        ),
+    ),
     kinds=("parquet",),
 )

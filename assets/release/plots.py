@@ -95,13 +95,17 @@ def curve(history: Mapping[str, Any], metric: str, metric_name: str) -> str:
     above.set_ylim(bottom=0)
     above.set_title("training (grey), validation (dots)", loc="left", fontsize=10, color=_MUTED)
     values = [epoch[metric] for epoch in epochs]
-    below.plot(at, values, color=_ACCENT, marker="o", linewidth=2)
+    # No point is cut in half at 1, which no metric exceeds.
+    below.plot(at, values, color=_ACCENT, marker="o", linewidth=2, clip_on=False)
     for epoch, value in zip(epochs, values, strict=True):
         if epoch["epoch"] == history["best_epoch"]:
-            below.plot([epoch["step"]], [value], marker="o", markersize=13, markerfacecolor="none", color=_ACCENT)
+            below.plot(
+                [epoch["step"]], [value], "o", markersize=13, markerfacecolor="none", color=_ACCENT, clip_on=False
+            )
             below.set_title(f"validation; ringed: epoch {epoch['epoch']}, used", loc="left", fontsize=10, color=_MUTED)
     below.set(ylabel=metric_name, xlabel="step")
-    below.margins(y=0.25)
+    room = max(0.25 * (max(values) - min(values)), 0.005)
+    below.set_ylim(min(values) - room, min(max(values) + room, 1.0))
     return _svg(figure, f"Training curve: loss by step, and {metric_name} of the validation set after each epoch")
 
 

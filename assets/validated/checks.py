@@ -44,10 +44,13 @@ def _outcome(count: int, failed: list[dict[str, Any]], which: str, *, warning: b
         f"{result['type']}{'(' + result['column'] + ')' if result['column'] else ''} saw {result['observed']}"
         for result in failed
     )
-    message = f"{len(failed)} of {count} expectations {which} do not hold: {told}"
+    if failed:
+        message = f"{len(failed)} of {count} expectations {which} do not hold: {told}"
+    else:
+        message = f"all {count} expectations {which} hold" if count else f"there is no expectation {which}"
     return Outcome(
         passed=not failed,
-        message=message if failed else f"all {count} expectations {which} hold",
+        message=message,
         values={"failed": failed},
         warning=warning,
     )

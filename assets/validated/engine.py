@@ -43,15 +43,22 @@ WHOLE_LISTS = {"unexpected_list", "unexpected_index_list", "unexpected_index_que
 RESULT_FORMAT = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row_id"]}
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #222; margin: 0 auto; padding: 1rem 2rem; max-width: 75rem }
+:root { color-scheme: light dark; --page: #fff; --ink: #1b2026; --line: #d5dbe1; --panel: #eef1f4; --link: #1f5fa8;
+  --good: #14692e; --bad: #a31322; --warned: #8a4b00 }
+@media screen and (prefers-color-scheme: dark) { :root { --page: #11151a; --ink: #e6eaef; --line: #333c46;
+  --panel: #262e37; --link: #74b1f5; --good: #63cf7e; --bad: #ff8d88; --warned: #eda45c } }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto;
+  padding: 1rem 2rem; max-width: 75rem }
+a { color: var(--link) } ul { padding-left: 1.2rem }
 h4 { font-size: 1.5rem; margin: 0 } h5 { font-size: 1.15rem; margin: 1.2rem 0 .2rem } h6 { font-size: 1rem; margin: 0 }
-table { border-collapse: collapse; margin: .3rem 0 } .alert { border-bottom: 2px solid #888 }
-.sticky { position: static }
-td, th { border-bottom: 1px solid #ddd; padding: .3rem .8rem; text-align: left; vertical-align: top }
-.h6 { font-weight: 600 } .badge { background: #eee; border-radius: 4px; padding: 0 .3rem }
-.fa-check-circle::before { content: "✔"; color: #18794e } .fa-times::before { content: "✘"; color: #c62828 }
-.fa-exclamation-triangle::before { content: "⚠"; color: #b35900 }
-.navbar-expand-md, .card.mb-3, footer { display: none }
+table { border-collapse: collapse; margin: .3rem 0 } .alert { border-bottom: 2px solid var(--line) }
+.ge-section { margin-bottom: 2rem } .show-scrollbars { overflow: auto }
+td, th { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: left; vertical-align: top }
+.h6 { font-weight: 600 } .badge { background: var(--panel); border-radius: 4px; padding: 0 .3rem }
+.fa-check-circle::before { content: "✔"; color: var(--good) } .fa-times::before { content: "✘"; color: var(--bad) }
+.fa-exclamation-triangle::before { content: "⚠"; color: var(--warned) }
+.navbar-expand-md, .card.mb-3, .cooltip .top, #section-1-content-block-3 { display: none }
+@media print { tr { break-inside: avoid } h5 { break-after: avoid } }
 """
 """For the class names of GX's pages, whose style sheets and fonts are on the network; what needs scripts is hidden."""
 
@@ -60,8 +67,12 @@ HEAD = f"""<meta http-equiv="Content-Security-Policy" content="default-src 'none
 <style>{STYLE}</style>
 </head>"""
 
-OUTSIDE = re.compile(r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<footer\b.*?</footer>", re.DOTALL)
-"""Parts of GX's page that run or load something."""
+OUTSIDE = re.compile(
+    r"<(script|style|footer)\b.*?</\1>|<(?:link|img)\b[^>]*>"
+    r'| onclick="[^"]*"|Data asset: None<br>',
+    re.DOTALL,
+)
+"""Parts of GX's page that run or load something, its styles, which want those of the network, and what says nothing."""
 
 
 def known_expectations() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from assets.validated.engine import ValidationError, gxe, is_about_rows, known_e
 STRIPPED = "text_stripped"
 """Column of the validated table that holds the text without white space at both ends."""
 
-DAMAGE = "[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]"
+DAMAGE = r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]"
 """Traces of a wrong encoding: the replacement character, and control characters but for white space."""
 
 NOT_ARGUMENTS = frozenset(

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from assets.cli.plan import SHOWN, because
+from assets.store import ingredients
 from assets.store.plan import Reason
 from tests.cli.chain import Tiny
 from tests.cli.conftest import Freshtune
@@ -42,7 +45,7 @@ def test_table(freshtune: Freshtune, tiny: Tiny) -> None:
     tiny.config["training"] = {"epochs": 7}
     shown = freshtune("plan", "tiny").stdout
     assert "config training.epochs 3 → 7" in shown
-    assert "2 of the steps were never built" in shown
+    assert "not counting 2 never built yet" in shown
     assert "Next: freshtune run tiny" in shown
     tiny.config["training"] = {"epochs": 3}
     shown = freshtune("plan", "tiny", "--to", "model").stdout
@@ -78,3 +81,59 @@ def test_no_such_step(freshtune: Freshtune, tiny: Tiny) -> None:
     assert result.exit_code == 2
     assert "no step 'moddel'" in result.stderr
     assert "fix: steps are raw, validated" in result.stderr
+
+
+@pytest.fixture
+def code(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Digests of the tiny chain's code, which tests change at will."""
+    changed: dict[str, str] = {}
+    monkeypatch.setattr(ingredients, "code_pieces", lambda roots: {root: changed.get(root, "1") for root in roots})
+    return changed
+
+
+def test_accepting_keeps_results_after_a_refactoring(freshtune: Freshtune, tiny: Tiny, code: dict[str, str]) -> None:
+    assert freshtune("run", "tiny").exit_code == 0
+    code |= {"tests.cli.chain:raw": "2", "tests.cli.chain:model": "2"}
+    result = freshtune("plan", "tiny", "--accept", "raw", "--why", "renamed [a] variable")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == "accepted raw: code tests.cli.chain:raw\n"
+    assert ": renamed [a] variable" in result.stdout
+    found = json.loads(freshtune("plan", "tiny", "--accept", "all", "--why", "and another", "--json").stdout)
+    assert found["accepted"] == [{"step": "model", "reasons": [{"kind": "code", "what": "tests.cli.chain:model"}]}]
+    assert [step["state"] for step in found["steps"]] == ["fresh"] * 6
+    assert {step["step"]: step["accepted"]["why"] for step in found["steps"] if "accepted" in step} == {
+        "raw": "renamed [a] variable",
+        "model": "and another",
+    }
+    assert "Nothing was accepted" in freshtune("plan", "tiny", "--accept", "all", "--why", "x").stderr
+
+
+def test_all_leaves_what_is_stale_for_another_reason(freshtune: Freshtune, tiny: Tiny, code: dict[str, str]) -> None:
+    assert freshtune("run", "tiny").exit_code == 0
+    code |= {"tests.cli.chain:raw": "2", "tests.cli.chain:model": "2", "tests.cli.chain:evaluation": "2"}
+    tiny.config["training"] = {"epochs": 7}
+    found = json.loads(freshtune("plan", "tiny", "--accept", "all", "--why", "x", "--json").stdout)
+    assert [each["step"] for each in found["accepted"]] == ["raw"]
+    states = ["fresh", "fresh", "fresh", "stale", "stale", "pending"]
+    assert [step["state"] for step in found["steps"]] == states
+    refused = freshtune("plan", "tiny", "--accept", "model", "--why", "x")
+    assert refused.exit_code == 2
+    assert "step model cannot be accepted: config training.epochs 3 → 7" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--accept", "model"], "--accept needs --why"),
+        (["--why", "x"], "--why is about --accept, which is missing"),
+        (["--accept", "modle", "--why", "x"], "no step 'modle'"),
+        (["--accept", "model", "--why", "x"], "model cannot be accepted: it is fresh"),
+    ],
+)
+def test_wrong_use_of_accept(
+    freshtune: Freshtune, tiny: Tiny, code: dict[str, str], arguments: list[str], message: str
+) -> None:
+    assert freshtune("run", "tiny").exit_code == 0
+    result = freshtune("plan", "tiny", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -247,7 +247,7 @@ def test_metadata_of_a_materialization(tiny: Tiny, instance: dg.DagsterInstance)
     assert model["curve_plot"] == "![curve](data:image/png;base64,iVBORw0KGgo=)"
     assert model["per_class"] == "|  | f1 | support |\n| --- | --- | --- |\n| a | 0.2500 | 3 |"
     assert "nothing" not in model
-    assert model["seconds"] < 1e6, "of the whole step, not what training measured"
+    assert model["seconds"] != 1e6, "of the whole step, not what training measured"
     assert list(model)[:3] == ["action", "reasons", "curve_plot"]
     assert str(release["report"]).endswith("/report.html")
     assert "registry" in release

@@ -53,7 +53,7 @@ def test_an_unknown_ending_names_those_that_are_known(name: str, ending: str) ->
         ("csv", parquet(), "taken for CSV, but it is a Parquet file\n  fix: set source.format: parquet"),
         (
             "jsonl",
-            gzip.compress(b'{"text": 1}'),
+            gzip.compress(b'{"text": 1}', mtime=0),
             "taken for JSON Lines, but it is compressed by gzip\n  fix: unpack",
         ),
         ("csv", zipped(), "taken for CSV, but it is a zip archive or an Excel workbook"),

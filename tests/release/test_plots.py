@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
 from assets.release import plots
 
-HISTORY = {
+HISTORY: dict[str, Any] = {
     "best_epoch": 1,
     "steps": [{"step": step, "loss": 1 / step, "learning_rate": 1e-4} for step in range(1, 9)],
     "epochs": [{"epoch": epoch, "step": 4 * epoch, "loss": 0.3, "f1_macro": 0.9 - epoch / 10} for epoch in (1, 2)],
@@ -56,6 +57,15 @@ def test_the_curve_rings_the_epoch_that_is_used() -> None:
     said = texts(plots.curve(HISTORY, "f1_macro", "macro F1"))
     assert "validation; ringed: epoch 1, used" in said
     assert "macro F1" in said
+
+
+@pytest.mark.parametrize("values", [(0.9777, 0.9777), (1.0, 1.0), (0.2, 1.0)])
+def test_no_metric_is_drawn_above_1(values: tuple[float, float]) -> None:
+    epochs = [{**epoch, "f1_macro": value} for epoch, value in zip(HISTORY["epochs"], values, strict=True)]
+    said = texts(plots.curve({**HISTORY, "epochs": epochs}, "f1_macro", "macro F1"))
+    ticks = [float(text) for text in said[said.index("step") :] if re.fullmatch(r"[01]\.\d+", text)]
+    assert ticks
+    assert max(ticks) <= 1.0
 
 
 def test_equal_plots_are_equal_and_two_share_no_names() -> None:

@@ -94,3 +94,8 @@ def test_warnings_only_warn() -> None:
     )
     outcome = judge(measurements(), config(1.0))
     assert (outcome.passed, outcome.warning) == (True, False)
+    assert outcome.message == "there is no expectation of severity warning"
+    assert (
+        judge(measurements(warning_expectations=2), config(1.0)).message
+        == "all 2 expectations of severity warning hold"
+    )

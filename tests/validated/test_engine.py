@@ -54,6 +54,10 @@ def test_data_docs_run_and_load_nothing(caplog: pytest.LogCaptureFixture) -> Non
     assert "30 unexpected values found" in page
     for tag in ("<script", "<img", "<link", "<iframe", '<a href="http', '<a href="..'):
         assert tag not in page, tag
+    assert "onclick" not in page
+    assert "None" not in page
+    assert page.count("<style") == 1
+    assert "prefers-color-scheme: dark" in page
     assert "default-src 'none'" in page
     assert page.count("</head>") == 1
 
