@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 
 class FreshtuneError(Exception):
     """Base of every error that freshtune raises on purpose; its text is complete without a traceback.
@@ -52,3 +55,26 @@ class TransientError(FreshtuneError):
 
 class BlockedError(FreshtuneError):
     """A step refuses to run because a blocking check of a step before it failed."""
+
+
+def explained(error: OSError, home: Path) -> FreshtuneError | None:
+    """What a failed system call means to a person, or None where it is not about the folder that freshtune writes to.
+
+    Args:
+        error: what the operating system said.
+        home: the folder of everything that freshtune writes.
+    """
+    where = str(error.filename or home)
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StoreError(
+            "no space left on the disk while a result was written; nothing half-written was kept",
+            where=where,
+            fix="free some space, or point FRESHTUNE_HOME at a larger disk, and run again",
+        )
+    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR} and where.startswith(str(home)):
+        return ConfigurationError(
+            f"cannot be written: {error.strerror}",
+            where=where,
+            fix="point FRESHTUNE_HOME at a folder that you can write to",
+        )
+    return None

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from assets.errors import FreshtuneError
+from assets.errors import FreshtuneError, explained
 
-COMMANDS = ("plan", "run", "report", "predict", "models", "ui", "doctor")
+COMMANDS = ("plan", "run", "report", "predict", "models", "store", "ui", "doctor")
 """Names of the commands, in the order of the help: `assets.cli.NAME` has the function `NAME`, and its `EXAMPLES`."""
 
 
@@ -35,7 +35,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command: an error that is meant for people is said in plain words, any other keeps its traceback."""
         try:
-            return super().invoke(ctx)
+            return self._explaining(ctx)
         except FreshtuneError as error:
             from assets.cli.console import say_error  # rich is not needed where all goes well
 
@@ -44,6 +44,14 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("Stopped. What was finished is kept; the same command goes on from there.", err=True)
             raise typer.Exit(130) from None
+
+    def _explaining(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            from assets.config.home import home
+
+            raise (explained(error, home().path) or error) from error.__cause__
 
 
 app = typer.Typer(

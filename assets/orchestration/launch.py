@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,8 @@ INSTANCE = files("assets.orchestration") / "dagster.yaml"
 NOOP_LOGS = "dagster._core.storage.noop_compute_log_manager"
 STOPPED = 130
 """Exit code of a command that was stopped: 128 and the number of SIGINT, as shells have it."""
+PROBE_BYTES = 1 << 20
+"""About what the events of a run take in Dagster's database."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -156,8 +159,17 @@ def ui_command(port: int) -> tuple[list[str], dict[str, str]]:
     return [*command, "-h", "127.0.0.1", "-p", str(port)], {**os.environ, **environment}
 
 
+def _probe(folder: Path) -> None:
+    """Write to a disk: of one that is full or read-only, SQLite says too little, the operating system says which."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(PROBE_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @contextmanager
 def _instance(settings: Home) -> Iterator[dg.DagsterInstance]:
+    _probe(dagster_home(settings))
     # Dagster would write standard output and error of each step to files, and so take them from the terminal.
     quiet = {"compute_logs": {"module": NOOP_LOGS, "class": "NoOpComputeLogManager"}}
     reference = InstanceRef.from_dir(str(dagster_home(settings)), overrides=quiet)

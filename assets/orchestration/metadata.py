@@ -90,7 +90,8 @@ def blocking_failure(step: Step, result: StepResult) -> str | None:
     for check in step.checks:
         outcome = result.outcomes[check.name]
         if check.blocking and not outcome.passed and not outcome.warning:
-            return f"{step.name}: check {check.name} failed: {outcome.message}"
+            fix = "mend the data or the configuration that the check is about, then run again"
+            return f"{step.name}: check {check.name} failed: {outcome.message}\n  fix: {fix}"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from assets.store.digests import digest_file
@@ -53,8 +54,10 @@ class FileIndex:
         if not self._changed:
             return
         kept = {name: entry for name, entry in self._entries.items() if Path(name).exists()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
-        part.write_text(json.dumps(kept))
-        part.replace(self.path)
+        # On a disk that is full or cannot be written, looking goes on without remembering.
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(kept))
+            part.replace(self.path)
         self._changed = False

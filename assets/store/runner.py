@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from assets.config.home import Home
 from assets.config.pipeline import Pipeline
-from assets.errors import BlockedError, ConfigurationError, StoreError
+from assets.errors import BlockedError, ConfigurationError, StoreError, explained
 from assets.progress import Progress, Sink, discard
 from assets.store.build import Action, by, get_or_build, publish
 from assets.store.ingredients import Made, arguments_of, code_version, made_of, made_part, roots
@@ -286,8 +286,15 @@ class Runner:
         Raises:
             StoreError: if an input was never built.
             BlockedError: if a blocking check of an input fails.
-            FreshtuneError: what the step's function raises.
+            FreshtuneError: what the step's function raises, or that the disk is full or cannot be written.
         """
+        try:
+            return self._run_step(name)
+        except OSError as error:
+            said = explained(error, Path(self.store.url)) or explained(error, self.home.path)
+            raise (said or error) from error.__cause__
+
+    def _run_step(self, name: str) -> StepResult:
         started = time.perf_counter()
         step = self.step(name)
         inputs = {each: self._input(step, each) for each in step.inputs}
@@ -396,7 +403,10 @@ class Runner:
         """Append a decision to the promotion log, then bring what stands outside in line with it."""
         only_settle = standing is not None and standing.key == made.key and reasons == self._unsettled()
         if not only_settle:
-            standing = self._append_decision(step, made)
+            waiting = Progress(step.name, self.sink).message
+            uses = sorted(made.ingredients["inputs"].values())
+            with self.store.lease(f"decide-{self.environment}-{self.name}", waiting, uses):
+                standing = self._append_decision(step, made)
         self.settle()
         assert standing is not None
         return standing

@@ -11,15 +11,17 @@ import json
 import os
 import shutil
 import socket
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psutil
 
-from assets.errors import StoreError
+from assets.errors import explained
 
 MANIFEST = "manifest.json"
 
@@ -29,6 +31,20 @@ def read_only(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             path.chmod(0o444)
+
+
+class Listed(NamedTuple):
+    """A file as a listing shows it.
+
+    Attributes:
+        name: path relative to what was listed, with `/`.
+        size: bytes.
+        modified: Unix time of the last write, in seconds, by the clock of the storage.
+    """
+
+    name: str
+    size: int
+    modified: float
 
 
 class Storage(Protocol):
@@ -66,6 +82,22 @@ class Storage(Protocol):
         """A local folder with the published files."""
         ...
 
+    def read_all(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Bytes of many files by name, in few requests; those that are gone are left out."""
+        ...
+
+    def tree(self, name: str) -> Iterator[Listed]:
+        """Every file under a folder, manifests too; none if there is no such folder."""
+        ...
+
+    def touch(self, name: str) -> None:
+        """Let a file's last write be now, if it is there: collection of garbage leaves alone what was used lately."""
+        ...
+
+    def clear(self, folders: Mapping[str, Sequence[str]]) -> None:
+        """Remove folders, given with the files in them: manifests first, so that no remainder looks whole."""
+        ...
+
 
 class LocalStorage:
     """A folder of a local or shared POSIX file system.
@@ -84,19 +116,22 @@ class LocalStorage:
     def _staged(self, data: bytes) -> Path:
         part = self.root / "staging" / f"{_owner()}-{uuid.uuid4().hex}.part"
         part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
         return part
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Storage.create`: a hard link is atomic and fails if the name is taken."""
         path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = self._staged(data)
         try:
-            os.link(part, path)
+            _link(part, path)
         except FileExistsError:
             return False
         finally:
@@ -117,7 +152,7 @@ class LocalStorage:
             (self.root / name).rename(aside)
         except FileNotFoundError:
             return
-        _delete(aside)
+        delete(aside)
 
     def children(self, name: str) -> list[str]:
         """See `Storage.children`."""
@@ -152,6 +187,45 @@ class LocalStorage:
     def local(self, name: str, cache: Path) -> Path:
         """See `Storage.local`."""
         return self.root / name
+
+    def read_all(self, names: Sequence[str]) -> dict[str, bytes]:
+        """See `Storage.read_all`."""
+        found = {}
+        for name in names:
+            with suppress(FileNotFoundError):
+                found[name] = self.read(name)
+        return found
+
+    def tree(self, name: str) -> Iterator[Listed]:
+        """See `Storage.tree`."""
+        base = str(self.root / name)
+        folders = [base]
+        while folders:
+            folder = folders.pop()
+            # Another process may remove what is being listed.
+            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        status = entry.stat(follow_symlinks=False)
+                        yield Listed(entry.path[len(base) + 1 :], status.st_size, status.st_mtime)
+
+    def touch(self, name: str) -> None:
+        """See `Storage.touch`. Where nothing can be written the use is not noted; leases tell of it nevertheless."""
+        with suppress(OSError):
+            os.utime(self.root / name)
+
+    def clear(self, folders: Mapping[str, Sequence[str]]) -> None:
+        """See `Storage.clear`."""
+        for folder in folders:
+            (self.root / folder / MANIFEST).unlink(missing_ok=True)
+            try:
+                shutil.rmtree(self.root / folder)
+            except OSError as error:
+                # Something was removed or put there in this very moment; the rest is for the next time.
+                if error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
+                    raise
 
 
 class BucketStorage:
@@ -189,6 +263,7 @@ class BucketStorage:
 
     def remove(self, name: str) -> None:
         """See `Storage.remove`."""
+        self._delete([self._path(f"{name}/{MANIFEST}")])
         try:
             self._system.rm(self._path(name), recursive=True)
         except FileNotFoundError:
@@ -239,8 +314,41 @@ class BucketStorage:
         read_only(part)
         LocalStorage(cache).publish(part, name)
         if part.exists():
-            _delete(part)
+            delete(part)
         return target
+
+    def read_all(self, names: Sequence[str]) -> dict[str, bytes]:
+        """See `Storage.read_all`."""
+        found = self._system.cat([self._path(name) for name in names], on_error="omit") if names else {}
+        return {name: found[self._path(name)] for name in names if self._path(name) in found}
+
+    def tree(self, name: str) -> Iterator[Listed]:
+        """See `Storage.tree`."""
+        base = len(self._path(name).lstrip("/")) + 1
+        for entry in self._list(name, deep=True):
+            yield Listed(entry["name"].lstrip("/")[base:], int(entry["size"]), _modified(entry))
+
+    def touch(self, name: str) -> None:
+        """See `Storage.touch`: object storage has no other way than to write the same bytes again."""
+        with suppress(FileNotFoundError):
+            self.replace(name, self.read(name))
+
+    def clear(self, folders: Mapping[str, Sequence[str]]) -> None:
+        """See `Storage.clear`: in few requests, since most object storages take many names in one."""
+        self._delete([self._path(f"{name}/{MANIFEST}") for name, files in folders.items() if MANIFEST in files])
+        self._delete(
+            [self._path(f"{name}/{file}") for name, files in folders.items() for file in files if file != MANIFEST]
+        )
+
+    def _delete(self, paths: list[str]) -> None:
+        try:
+            if paths:
+                self._system.rm(paths)
+        except FileNotFoundError:
+            # Some storages refuse the whole request for one name that is gone.
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    self._system.rm_file(path)
 
 
 def open_storage(url: str) -> Storage:
@@ -250,11 +358,34 @@ def open_storage(url: str) -> Storage:
     return LocalStorage(Path(url.removeprefix("file://")))
 
 
+def _modified(entry: Mapping[str, Any]) -> float:
+    """Time of the last write, by whatever name a file system of fsspec calls it; of one that tells none, now."""
+    for name in ("LastModified", "last_modified", "updated", "mtime", "created"):
+        value = entry.get(name)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        if value is not None:
+            return value.timestamp() if isinstance(value, datetime) else float(value)
+    return time.time()
+
+
+def _link(part: Path, path: Path) -> None:
+    """Let a file appear under a name that is free."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(part, path)
+    except FileNotFoundError:
+        # Another process removed the empty folder in between (a lease given back, collected garbage).
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(part, path)
+
+
 def _owner() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
-def _delete(path: Path) -> None:
+def delete(path: Path) -> None:
+    """Delete a file or a folder."""
     if path.is_file():
         path.unlink()
     else:
@@ -263,12 +394,16 @@ def _delete(path: Path) -> None:
 
 def _sweep(folder: Path) -> None:
     """Delete what processes of this machine left behind when they were killed."""
-    host = socket.gethostname()
     for path in folder.iterdir():
-        owner, _, _ = path.name.rpartition("-")
-        name, _, pid = owner.rpartition("-")
-        if name == host and pid.isdigit() and not psutil.pid_exists(int(pid)):
-            _delete(path)
+        if abandoned(path.name):
+            delete(path)
+
+
+def abandoned(name: str) -> bool:
+    """Whether something in staging belonged to a process of this machine that is gone."""
+    owner, _, _ = name.rpartition("-")
+    host, _, pid = owner.rpartition("-")
+    return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
 
 
 @contextmanager
@@ -285,13 +420,7 @@ def staging(folder: Path) -> Iterator[Path]:
     try:
         yield path
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StoreError(
-                "no space left on the disk while a result was written; nothing half-written was kept",
-                where=str(folder),
-                fix="free some space, or point FRESHTUNE_HOME at a larger disk, and run again",
-            ) from error
-        raise
+        raise (explained(error, folder) or error) from error.__cause__
     finally:
         if path.exists():
-            _delete(path)
+            delete(path)

@@ -23,9 +23,13 @@ from assets.store.digests import canonical_json, digest_content, digest_file, fi
 from assets.store.index import FileIndex
 from assets.store.lease import lease
 from assets.store.step import LogEntry, Measurements
-from assets.store.storage import MANIFEST, LocalStorage, open_storage, read_only, staging
+from assets.store.storage import MANIFEST, LocalStorage, Storage, open_storage, read_only, staging
 
 FORMAT = 1
+MIGRATIONS: dict[int, Callable[[Storage], None]] = {}
+"""For each earlier format the function that makes a store of the next one of it; it must bear being killed and called
+again."""
+
 MEASUREMENTS = "measurements.json"
 
 Kind = Literal["objects", "traces"]
@@ -65,6 +69,7 @@ class Store:
 
     Attributes:
         url: folder or fsspec URL.
+        cache: local folder for what can be had again.
         index: remembered digests of local files.
     """
 
@@ -79,8 +84,8 @@ class Store:
             StoreError: if it was written by another format of the store.
         """
         self.url = url
+        self.cache = cache
         self._storage = open_storage(url)
-        self._cache = cache
         self.index = FileIndex(cache / "files.json")
         self._check_format()
 
@@ -91,18 +96,25 @@ class Store:
             self._storage.create("format.json", canonical_json({"format": FORMAT}))
             return
         if found != FORMAT:
+            known = set(range(found, FORMAT)) <= set(MIGRATIONS) and found < FORMAT
+            other = "use the version of freshtune that wrote it, or point FRESHTUNE_STORE at another folder"
             raise StoreError(
                 f"the store has format {found}; this version of freshtune reads format {FORMAT}",
                 where=self.url,
-                fix="use the version of freshtune that wrote it, or point FRESHTUNE_STORE at another folder",
+                fix="bring it to the present format with `freshtune store migrate`" if known else other,
             )
+
+    @property
+    def storage(self) -> Storage:
+        """Where the bytes are, for housekeeping."""
+        return self._storage
 
     # Objects and traces
 
     @contextmanager
     def staged(self) -> Iterator[Path]:
         """A new empty folder to build in, from which `publish` takes the result."""
-        base = self._storage.root if isinstance(self._storage, LocalStorage) else self._cache
+        base = self._storage.root if isinstance(self._storage, LocalStorage) else self.cache
         with staging(base / "staging") as path:
             yield path
 
@@ -118,6 +130,8 @@ class Store:
         digest = digest_content(folder)
         manifest = {"format": FORMAT, "digest": digest, "files": files}
         name = _name(kind, digest)
+        # Before the look, so that it is not collected as garbage between the look and the record.
+        self._storage.touch(f"{name}/{MANIFEST}")
         if self.fault(kind, digest) is not None:
             self._storage.remove(name)
             (folder / MANIFEST).write_bytes(canonical_json(manifest))
@@ -175,13 +189,13 @@ class Store:
         fault = self.fault(kind, digest)
         name = _name(kind, digest)
         if fault is None and not isinstance(self._storage, LocalStorage):
-            folder = self._storage.local(name, self._cache)
+            folder = self._storage.local(name, self.cache)
             fault = self._altered(folder, self.manifest(kind, digest)["files"])
             if fault is not None:
-                LocalStorage(self._cache).remove(name)
+                LocalStorage(self.cache).remove(name)
         if fault is not None:
             raise DamagedError(f"{kind[:-1]} {digest[:12]} is damaged: {fault}", where=self.url, fix="run again")
-        return self._storage.local(name, self._cache)
+        return self._storage.local(name, self.cache)
 
     def measurements(self, trace: str) -> Measurements:
         """What the step's function measured when it made this trace."""
@@ -207,8 +221,14 @@ class Store:
         return standing
 
     def whole(self, record: Record | None) -> bool:
-        """Whether a record's object and trace are there, undamaged as far as `fault` can tell."""
-        return record is not None and not (self.fault("objects", record.content) or self.fault("traces", record.trace))
+        """Whether a record's object and trace are there, undamaged as far as `fault` can tell.
+
+        Who asks is about to use them, so they count as used now, which keeps them from being collected as garbage.
+        """
+        if record is None:
+            return False
+        self._storage.touch(f"{_records(record.key)}/{record.number:04d}.json")
+        return not (self.fault("objects", record.content) or self.fault("traces", record.trace))
 
     def lease(self, key: str, waiting: Callable[[str], None], uses: list[str]) -> AbstractContextManager[None]:
         """The lease of a key; see `assets.store.lease`."""
