@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -89,7 +89,9 @@ def _beat(storage: Storage, name: str, stopped: threading.Event) -> None:
     count = 0
     while not stopped.wait(BEAT_SECONDS):
         count += 1
-        storage.replace(f"{name}.beat", canonical_json({"count": count}))
+        # A beat that cannot be written (a full disk, a network that is down) is made up for by the next.
+        with suppress(OSError):
+            storage.replace(f"{name}.beat", canonical_json({"count": count}))
 
 
 def _top(storage: Storage, folder: str) -> str | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from assets import errors
-from assets.errors import FreshtuneError, StoreError
+from assets.errors import FreshtuneError, StoreError, explained
 from assets.progress import Progress, Sink, file_sink
 from assets.store.code import code_digest, code_pieces
 from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
@@ -71,7 +71,7 @@ def run_program(
         launcher([sys.executable, "-m", step.program, str(path)], {PARENT: str(os.getpid())})
     if not result.exists():
         raise StoreError(
-            f"the program of step {step.name} ended without a result (it was killed, or the machine ran out of memory)",
+            f"the program of step {step.name} ended without a result (it was killed, or memory or disk ran out)",
             where=build.pipeline,
             fix=f"run again; to see it fail by hand: python -m {step.program} {path} --output /tmp/try",
         )
@@ -167,9 +167,18 @@ def _run(spec: Mapping[str, Any], sink: Sink) -> tuple[dict[str, Any], int]:
     try:
         measurements = getattr(importlib.import_module(module), name)(build, **spec["arguments"])
     except FreshtuneError as error:
-        said = {"type": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
-        return {"error": said}, 1
+        return _said(error), 1
+    except OSError as error:
+        told = explained(error, build.content)
+        if told is None:
+            raise
+        return _said(told), 1
     return {"measurements": measurements}, 0
+
+
+def _said(error: FreshtuneError) -> dict[str, Any]:
+    said = {"type": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+    return {"error": said}
 
 
 def _stop_with_parent() -> None:

@@ -270,7 +270,9 @@ class Runner:
         if not step.decides:
             return self.store.reference(self.environment, self.name, step.name)
         decisions = [each for each in self.store.log(self.environment, self.name) if each.fields["kind"] == "decision"]
-        return self.store.record(decisions[-1].fields["key"]) if decisions else None
+        record = self.store.record(decisions[-1].fields["key"]) if decisions else None
+        # The key's record may be of a later decision, made from the same by another pipeline or environment.
+        return None if record is None else dataclasses.replace(record, **decisions[-1].fields["release"])
 
     def standing(self, name: str) -> StepResult | None:
         """What a step stands for now, with its measurements and checks, or None."""
@@ -455,20 +457,21 @@ class Runner:
             TransientError: if the registry cannot be reached.
         """
         step = next(step for step in self.chain if step.decides)
-        entries = self.store.log(self.environment, self.name)
         assert step.settle is not None
-        settlement = Settlement(
-            pipeline=self.name,
-            environment=self.environment,
-            entries=entries,
-            content=partial(self.store.open, "objects"),
-            trace=partial(self.store.open, "traces"),
-            tracking_uri=self.home.tracking_uri,
-            artifact_root=self.home.artifact_root,
-            progress=Progress(step.name, self.sink),
-        )
-        # Two at once could each register the same model.
-        with self.store.lease(f"settle-{self.environment}-{self.name}", settlement.progress.message, []):
+        progress = Progress(step.name, self.sink)
+        # Two at once could each register the same model, or the one that read the log first undo the other's entry.
+        with self.store.lease(f"settle-{self.environment}-{self.name}", progress.message, []):
+            entries = self.store.log(self.environment, self.name)
+            settlement = Settlement(
+                pipeline=self.name,
+                environment=self.environment,
+                entries=entries,
+                content=partial(self.store.open, "objects"),
+                trace=partial(self.store.open, "traces"),
+                tracking_uri=self.home.tracking_uri,
+                artifact_root=self.home.artifact_root,
+                progress=progress,
+            )
             outside: dict[str, Any] = _load(step.settle)(settlement)
             self.store.settle(self.environment, self.name, len(entries) - 1, outside)
         return outside

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -118,14 +118,9 @@ def client(place: Place) -> Any:
 
 
 @pytest.fixture
-def tracking(place: Place) -> Iterator[None]:
-    """Let MLflow's own functions see the same database."""
-    import mlflow
-
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(place.uri)
-    yield
-    mlflow.set_tracking_uri(before)
+def tracking(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let MLflow's own functions see the same database, and forget it afterwards, in the environment too."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place.uri)
 
 
 def everything(client: Any, name: str) -> dict[str, Any]:
