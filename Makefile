@@ -21,6 +21,7 @@ help: ## show this
 
 demo: .venv/.demo ## set up, then train, evaluate and release the shipped pipeline sms_spam
 	@$(BIN)/freshtune run sms_spam
+	@echo 'For the commands above: source .venv/bin/activate'
 
 test: .venv/.test ## lint, types, import contract, and every test that needs no server
 	$(BIN)/ruff check
