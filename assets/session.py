@@ -41,7 +41,7 @@ def open_runner(
         StoreError: if the store has another format.
     """
     # OpenMP's threads would spin while they wait, and two trainings on one machine would starve each other: on 2 cores
-    # two of them at once took more than ten times as long as one after the other. Read when torch is loaded.
+    # each ran at less than a tenth of its own speed. Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     config = config or load_pipeline(name, project_root())
     settings = settings or home()
