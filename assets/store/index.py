@@ -32,8 +32,8 @@ class FileIndex:
             # A missing or torn index is an empty one: every entry can be had again from the file itself.
             self._entries = {}
 
-    def sha256(self, path: Path) -> str:
-        """Hexadecimal SHA-256 of a file's bytes; read again only when its size, time or inode changed.
+    def sha256(self, path: Path, *, again: bool = False) -> str:
+        """Hexadecimal SHA-256 of a file's bytes; read again only when its size, time or inode changed, or if asked to.
 
         Raises:
             OSError: if the file cannot be read.
@@ -41,12 +41,12 @@ class FileIndex:
         status = path.stat()
         facts: list[int | str] = [status.st_size, status.st_mtime_ns, status.st_ino]
         known = self._entries.get(str(path))
-        if known is not None and known[:3] == facts:
+        if known is not None and known[:3] == facts and not again:
             return str(known[3])
         digest = digest_file(path)
         if time.time() - status.st_mtime > RACY_SECONDS:
+            self._changed = self._changed or known != [*facts, digest]
             self._entries[str(path)] = [*facts, digest]
-            self._changed = True
         return digest
 
     def save(self) -> None:

@@ -174,9 +174,9 @@ class Store:
             return self._altered(self._storage.root / _name(kind, digest), files)
         return None
 
-    def _altered(self, folder: Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
+    def _altered(self, folder: Path, files: Mapping[str, Mapping[str, Any]], *, again: bool = False) -> str | None:
         for name, facts in files.items():
-            if self.index.sha256(folder / name) != facts["sha256"]:
+            if self.index.sha256(folder / name, again=again) != facts["sha256"]:
                 return f"{name}, bytes altered"
         return None
 
@@ -188,11 +188,13 @@ class Store:
         """
         fault = self.fault(kind, digest)
         name = _name(kind, digest)
-        if fault is None and not isinstance(self._storage, LocalStorage):
-            folder = self._storage.local(name, self.cache)
-            fault = self._altered(folder, self.manifest(kind, digest)["files"])
-            if fault is not None:
+        if fault is None:
+            files = self.manifest(kind, digest)["files"]
+            fault = self._altered(self._storage.local(name, self.cache), files, again=True)
+            if fault is not None and not isinstance(self._storage, LocalStorage):
                 LocalStorage(self.cache).remove(name)
+            # A disk may fail without a new time: what was learned must outlive this process.
+            self.index.save()
         if fault is not None:
             raise DamagedError(f"{kind[:-1]} {digest[:12]} is damaged: {fault}", where=self.url, fix="run again")
         return self._storage.local(name, self.cache)

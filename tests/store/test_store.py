@@ -4,10 +4,12 @@ import json
 import os
 import uuid
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from assets.errors import DamagedError, StoreError
+from assets.store import index
 from assets.store.step import LogEntry
 from assets.store.store import Record, Store
 
@@ -133,3 +135,36 @@ def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "format.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(StoreError, match="has format 99; this version of freshtune reads format 1"):
         Store(str(tmp_path), tmp_path / "cache")
+
+
+def rot(path: Path) -> None:
+    """Flip a bit as a failing disk does: size, time and inode stay."""
+    status = path.stat()
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("kind", ["objects", "traces"])
+def test_whoever_reads_checks_bytes_even_where_a_digest_is_remembered(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Literal["objects", "traces"]
+) -> None:
+    monkeypatch.setattr(index, "RACY_SECONDS", -1e9)
+    with store.staged() as folder:
+        (folder / "part").mkdir()
+        (folder / "part" / "a.txt").write_text("hello")
+        digest = store.publish(kind, folder / "part")
+    path = store.open(kind, digest) / "a.txt"
+    store.index.save()
+    rot(path)
+    later = Store(store.url, tmp_path / "cache")
+    with pytest.raises(DamagedError, match="a.txt, bytes altered"):
+        later.open(kind, digest)
+    # What reading found out outlives the process: the next plan knows, or fetches the object again.
+    again = Store(store.url, tmp_path / "cache")
+    if "memory" in store.url:
+        assert (again.open(kind, digest) / "a.txt").read_text() == "hello"
+    else:
+        assert again.fault(kind, digest) == "a.txt, bytes altered"
