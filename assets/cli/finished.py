@@ -29,7 +29,7 @@ class FailedCheck:
     @property
     def blocks(self) -> bool:
         """Whether the steps after it refuse to run."""
-        return self.check.blocking and not self.outcome.warning
+        return self.check.stops(self.outcome)
 
     def __str__(self) -> str:
         return f"check {self.check.name} of {self.step} failed: {self.outcome.message}"

@@ -74,12 +74,11 @@ def measured(measurements: Mapping[str, Any]) -> dict[str, Value]:
 
 def check_result(key: dg.AssetKey, check: Check, outcome: Outcome) -> dg.AssetCheckResult:
     """Dagster's result of a check."""
-    blocks = check.blocking and not outcome.warning
     return dg.AssetCheckResult(
         asset_key=key,
         check_name=check.name,
         passed=outcome.passed,
-        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking and not outcome.warning else dg.AssetCheckSeverity.WARN,
         description=outcome.message,
         metadata=measured(outcome.values),
     )
@@ -89,7 +88,7 @@ def blocking_failure(step: Step, result: StepResult) -> str | None:
     """What stops the steps after this one, in words, or None."""
     for check in step.checks:
         outcome = result.outcomes[check.name]
-        if check.blocking and not outcome.passed and not outcome.warning:
+        if check.stops(outcome):
             fix = "mend the data or the configuration that the check is about, then run again"
             return f"{step.name}: check {check.name} failed: {outcome.message}\n  fix: {fix}"
     return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from assets.errors import DamagedError
 from assets.release import gate, log
 from assets.release.account import row_account
 from assets.store.digests import write_json
@@ -60,7 +61,7 @@ def decide(
     """
     metrics = _read_json(build.inputs["evaluation"] / "metrics.json")
     challenger, before = build.digests["model"], log.champion(build.log)
-    same_rows = _on_same_rows(build, before, metrics) if before and before != challenger else None
+    same_rows = _against(build, before, metrics) if before and before != challenger else None
 
     comparisons = _compare(metrics, same_rows, metric, floor, above_baseline, below_champion)
     if gone := log.rolled_back(build.log):
@@ -111,6 +112,14 @@ def _compare(
         else:
             comparisons.append(gate.champion_incomparable(same_rows.reason))
     return comparisons
+
+
+def _against(build: Build, champion: str, metrics: Mapping[str, Any]) -> SameRows:
+    """Compare with the champion; one that the store lost cannot be compared, and must not stop every later run."""
+    try:
+        return _on_same_rows(build, champion, metrics)
+    except DamagedError as error:
+        return SameRows(0, 0, error.what)
 
 
 def _on_same_rows(build: Build, champion: str, metrics: Mapping[str, Any]) -> SameRows:

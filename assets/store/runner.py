@@ -325,7 +325,7 @@ class Runner:
             )
         for check in self.step(name).checks:
             outcome = found.outcomes[check.name]
-            if check.blocking and not outcome.passed and not outcome.warning:
+            if check.stops(outcome):
                 raise BlockedError(
                     f"{step.name} refuses to run: check {check.name} of {name} failed: {outcome.message}",
                     where=self.name,
@@ -408,7 +408,11 @@ class Runner:
             waiting = Progress(step.name, self.sink).message
             uses = sorted(made.ingredients["inputs"].values())
             with self.store.lease(f"decide-{self.environment}-{self.name}", waiting, uses):
-                standing = self._append_decision(step, made)
+                decided = self.stands_for(step)
+                # Another run decided the same while this one waited for the lease.
+                if decided is None or decided == standing or decided.key != made.key:
+                    decided = self._append_decision(step, made)
+                standing = decided
         self.settle()
         assert standing is not None
         return standing

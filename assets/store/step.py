@@ -71,6 +71,10 @@ class Check:
     judge: Callable[[Measurements, Any], Outcome]
     blocking: bool = False
 
+    def stops(self, outcome: Outcome) -> bool:
+        """Whether the steps after it refuse to run for what it found."""
+        return self.blocking and not outcome.passed and not outcome.warning
+
 
 @dataclass(frozen=True)
 class Outcome:

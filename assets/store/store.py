@@ -70,6 +70,7 @@ class Store:
     Attributes:
         url: folder or fsspec URL.
         cache: local folder for what can be had again.
+        storage: where the bytes are.
         index: remembered digests of local files.
     """
 
@@ -85,15 +86,15 @@ class Store:
         """
         self.url = url
         self.cache = cache
-        self._storage = open_storage(url)
+        self.storage = open_storage(url)
         self.index = FileIndex(cache / "files.json")
         self._check_format()
 
     def _check_format(self) -> None:
         try:
-            found = json.loads(self._storage.read("format.json"))["format"]
+            found = json.loads(self.storage.read("format.json"))["format"]
         except FileNotFoundError:
-            self._storage.create("format.json", canonical_json({"format": FORMAT}))
+            self.storage.create("format.json", canonical_json({"format": FORMAT}))
             return
         if found != FORMAT:
             known = set(range(found, FORMAT)) <= set(MIGRATIONS) and found < FORMAT
@@ -104,17 +105,12 @@ class Store:
                 fix="bring it to the present format with `freshtune store migrate`" if known else other,
             )
 
-    @property
-    def storage(self) -> Storage:
-        """Where the bytes are, for housekeeping."""
-        return self._storage
-
     # Objects and traces
 
     @contextmanager
     def staged(self) -> Iterator[Path]:
         """A new empty folder to build in, from which `publish` takes the result."""
-        base = self._storage.root if isinstance(self._storage, LocalStorage) else self.cache
+        base = self.storage.root if isinstance(self.storage, LocalStorage) else self.cache
         with staging(base / "staging") as path:
             yield path
 
@@ -131,12 +127,12 @@ class Store:
         manifest = {"format": FORMAT, "digest": digest, "files": files}
         name = _name(kind, digest)
         # Before the look, so that it is not collected as garbage between the look and the record.
-        self._storage.touch(f"{name}/{MANIFEST}")
-        if self.fault(kind, digest) is not None:
-            self._storage.remove(name)
+        self.storage.touch(f"{name}/{MANIFEST}")
+        if self.fault(kind, digest, reading=True) is not None:
+            self.storage.remove(name)
             (folder / MANIFEST).write_bytes(canonical_json(manifest))
             read_only(folder)
-            self._storage.publish(folder, name)
+            self.storage.publish(folder, name)
         return digest
 
     def manifest(self, kind: Kind, digest: str) -> dict[str, Any]:
@@ -146,39 +142,43 @@ class Store:
             DamagedError: if there is none, or it is no manifest.
         """
         try:
-            manifest: dict[str, Any] = json.loads(self._storage.read(f"{_name(kind, digest)}/{MANIFEST}"))
+            manifest: dict[str, Any] = json.loads(self.storage.read(f"{_name(kind, digest)}/{MANIFEST}"))
         except (FileNotFoundError, NotADirectoryError):
             raise DamagedError(f"{kind[:-1]} {digest[:12]} is not in the store", where=self.url) from None
         except ValueError:
             raise DamagedError(f"{kind[:-1]} {digest[:12]}: {MANIFEST} is damaged", where=self.url) from None
         return manifest
 
-    def fault(self, kind: Kind, digest: str) -> str | None:
+    def fault(self, kind: Kind, digest: str, *, reading: bool = False) -> str | None:
         """What is wrong with an object or trace, or None if it is whole.
 
         A local file is read again only if its size, time or inode changed since it was last read whole; of an object
-        storage the sizes are compared, and whoever fetches a file checks its digest.
+        storage the sizes are compared. Whoever is `reading` it has every local file read, whatever is remembered.
         """
         try:
             files: dict[str, dict[str, Any]] = self.manifest(kind, digest)["files"]
         except DamagedError as error:
             return error.what
-        sizes = self._storage.sizes(_name(kind, digest))
+        sizes = self.storage.sizes(_name(kind, digest))
         for name, facts in files.items():
             short = facts["size"] - sizes.get(name, 0)
             if name not in sizes:
                 return f"{name} is missing"
             if short:
                 return f"{name}, {abs(short)} bytes {'short' if short > 0 else 'too long'}"
-        if isinstance(self._storage, LocalStorage):
-            return self._altered(self._storage.root / _name(kind, digest), files)
+        if isinstance(self.storage, LocalStorage):
+            return self._altered(self.storage.root / _name(kind, digest), files, again=reading)
         return None
 
-    def _altered(self, folder: Path, files: Mapping[str, Mapping[str, Any]], *, again: bool = False) -> str | None:
-        for name, facts in files.items():
-            if self.index.sha256(folder / name, again=again) != facts["sha256"]:
-                return f"{name}, bytes altered"
-        return None
+    def _altered(self, folder: Path, files: Mapping[str, Mapping[str, Any]], *, again: bool) -> str | None:
+        altered = (
+            name for name, facts in files.items() if self.index.sha256(folder / name, again=again) != facts["sha256"]
+        )
+        fault = next((f"{name}, bytes altered" for name in altered), None)
+        if again:
+            # A disk may fail without a new time: what was learned must outlive this process.
+            self.index.save()
+        return fault
 
     def open(self, kind: Kind, digest: str) -> Path:
         """Local folder of an object or trace, its bytes checked.
@@ -186,18 +186,15 @@ class Store:
         Raises:
             DamagedError: if it is missing or its bytes are not those of its manifest.
         """
-        fault = self.fault(kind, digest)
-        name = _name(kind, digest)
-        if fault is None:
-            files = self.manifest(kind, digest)["files"]
-            fault = self._altered(self._storage.local(name, self.cache), files, again=True)
-            if fault is not None and not isinstance(self._storage, LocalStorage):
+        fault, name = self.fault(kind, digest, reading=True), _name(kind, digest)
+        if fault is None and not isinstance(self.storage, LocalStorage):
+            folder = self.storage.local(name, self.cache)
+            fault = self._altered(folder, self.manifest(kind, digest)["files"], again=True)
+            if fault is not None:
                 LocalStorage(self.cache).remove(name)
-            # A disk may fail without a new time: what was learned must outlive this process.
-            self.index.save()
         if fault is not None:
             raise DamagedError(f"{kind[:-1]} {digest[:12]} is damaged: {fault}", where=self.url, fix="run again")
-        return self._storage.local(name, self.cache)
+        return self.storage.local(name, self.cache)
 
     def measurements(self, trace: str) -> Measurements:
         """What the step's function measured when it made this trace."""
@@ -208,15 +205,15 @@ class Store:
 
     def record(self, key: str) -> Record | None:
         """The record of a key that stands, or None."""
-        names = self._storage.children(_records(key))
+        names = self.storage.children(_records(key))
         if not names:
             return None
-        return Record(**json.loads(self._storage.read(f"{_records(key)}/{names[-1]}")))
+        return Record(**json.loads(self.storage.read(f"{_records(key)}/{names[-1]}")))
 
     def add_record(self, record: Record, *, after: Record | None) -> Record:
         """Append a record behind the one that stands, or adopt the one that another process appended meanwhile."""
         record = replace(record, number=0 if after is None else after.number + 1)
-        if self._storage.create(f"{_records(record.key)}/{record.number:04d}.json", canonical_json(asdict(record))):
+        if self.storage.create(f"{_records(record.key)}/{record.number:04d}.json", canonical_json(asdict(record))):
             return record
         standing = self.record(record.key)
         assert standing is not None
@@ -229,25 +226,25 @@ class Store:
         """
         if record is None:
             return False
-        self._storage.touch(f"{_records(record.key)}/{record.number:04d}.json")
+        self.storage.touch(f"{_records(record.key)}/{record.number:04d}.json")
         return not (self.fault("objects", record.content) or self.fault("traces", record.trace))
 
     def lease(self, key: str, waiting: Callable[[str], None], uses: list[str]) -> AbstractContextManager[None]:
         """The lease of a key; see `assets.store.lease`."""
-        return lease(self._storage, key, waiting, uses)
+        return lease(self.storage, key, waiting, uses)
 
     # References
 
     def reference(self, environment: str, pipeline: str, step: str) -> Record | None:
         """The record that a step currently stands for, or None."""
         try:
-            return Record(**json.loads(self._storage.read(f"references/{environment}/{pipeline}/{step}.json")))
+            return Record(**json.loads(self.storage.read(f"references/{environment}/{pipeline}/{step}.json")))
         except FileNotFoundError:
             return None
 
     def refer(self, environment: str, pipeline: str, step: str, record: Record) -> None:
         """Let a step stand for a record."""
-        self._storage.replace(f"references/{environment}/{pipeline}/{step}.json", canonical_json(asdict(record)))
+        self.storage.replace(f"references/{environment}/{pipeline}/{step}.json", canonical_json(asdict(record)))
 
     # Promotion log
 
@@ -255,19 +252,19 @@ class Store:
         """Entries of a promotion log, oldest first."""
         folder = f"promotions/{environment}/{pipeline}"
         return tuple(
-            LogEntry(number, json.loads(self._storage.read(f"{folder}/{name}")))
-            for number, name in enumerate(name for name in self._storage.children(folder) if name[0].isdigit())
+            LogEntry(number, json.loads(self.storage.read(f"{folder}/{name}")))
+            for number, name in enumerate(name for name in self.storage.children(folder) if name[0].isdigit())
         )
 
     def append(self, environment: str, pipeline: str, entry: LogEntry) -> bool:
         """Append an entry; False if another process took its number."""
         name = f"promotions/{environment}/{pipeline}/{entry.number:08d}.json"
-        return self._storage.create(name, canonical_json(dict(entry.fields)))
+        return self.storage.create(name, canonical_json(dict(entry.fields)))
 
     def settled(self, environment: str, pipeline: str) -> dict[str, Any] | None:
         """What stands outside as of the last settled entry: {"number": …, …}, or None."""
         try:
-            data = self._storage.read(f"promotions/{environment}/{pipeline}/settled.json")
+            data = self.storage.read(f"promotions/{environment}/{pipeline}/settled.json")
         except FileNotFoundError:
             return None
         settled: dict[str, Any] = json.loads(data)
@@ -276,7 +273,7 @@ class Store:
     def settle(self, environment: str, pipeline: str, number: int, outside: Mapping[str, Any]) -> None:
         """Write down that what stands outside is in line with the log up to an entry."""
         name = f"promotions/{environment}/{pipeline}/settled.json"
-        self._storage.replace(name, canonical_json({**outside, "number": number}))
+        self.storage.replace(name, canonical_json({**outside, "number": number}))
 
 
 def _name(kind: Kind, digest: str) -> str:

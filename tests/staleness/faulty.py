@@ -210,7 +210,7 @@ class Scenario:
             run(runner)
             digest = content(runner, "letters")
             name = f"objects/{digest[:2]}/{digest}"
-            storage = runner.store._storage
+            storage = runner.store.storage
             (damaged,) = (file for file in storage.children(name) if file != MANIFEST)
             storage.remove(f"{name}/{damaged}")
 
@@ -221,8 +221,8 @@ class Scenario:
             striker.watch_disk()
         try:
             runner = self.runner()
-            if isinstance(runner.store._storage, BucketStorage):
-                striker.watch_bucket(runner.store._storage, late=late)
+            if isinstance(runner.store.storage, BucketStorage):
+                striker.watch_bucket(runner.store.storage, late=late)
             run(runner)
             end = "succeeded"
         except OSError as error:
@@ -253,14 +253,14 @@ class Scenario:
         names = [
             (kind, digest)
             for kind in ("objects", "traces")
-            for start in store._storage.children(kind)
-            for digest in store._storage.children(f"{kind}/{start}")
+            for start in store.storage.children(kind)
+            for digest in store.storage.children(f"{kind}/{start}")
         ]
         # Files without a manifest are no object yet, and are in nobody's way.
         return [
             f"{kind} {digest}: {store.fault(kind, digest)}"  # type: ignore[arg-type]
             for kind, digest in names
-            if MANIFEST in store._storage.children(f"{kind}/{digest[:2]}/{digest}")
+            if MANIFEST in store.storage.children(f"{kind}/{digest[:2]}/{digest}")
             and digest not in self.damaged()
             and store.fault(kind, digest)  # type: ignore[arg-type]
         ]
@@ -272,7 +272,7 @@ class Scenario:
     def complete(self) -> list[str]:
         """Functions whose result is recorded and whole, with today's settings; a decision, if the log has it."""
         store = self.runner().store
-        storage = store._storage
+        storage = store.storage
         keys = [key for start in storage.children("records") for key in storage.children(f"records/{start}")]
         records = [record for record in map(store.record, keys) if record is not None and store.whole(record)]
         names = {

@@ -194,7 +194,7 @@ def test_a_damaged_object_is_said_and_built_again(open_runner: Open) -> None:
     found = runner.standing("upper")
     assert found is not None
     if "memory" in runner.store.url:
-        storage = runner.store._storage
+        storage = runner.store.storage
         for name in storage.children(f"objects/{found.record.content[:2]}/{found.record.content}"):
             if name != "manifest.json":
                 storage.remove(f"objects/{found.record.content[:2]}/{found.record.content}/{name}")
