@@ -43,7 +43,7 @@ _QUOTED = re.compile(r"""["']([^"'\n]+)["']""")
 _Piece = tuple[str, str]
 """A module and what it defines, or "" for the whole module."""
 
-_parsed: dict[Path, tuple[tuple[int, int, int], Module]] = {}
+_parsed: dict[Path, tuple[tuple[int, int, int, int], Module]] = {}
 
 
 def code_pieces(roots: Sequence[str], package_root: Path | None = None) -> dict[str, str]:
@@ -88,7 +88,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 def _parse(path: Path, name: str) -> Module:
     seen = path.stat()
-    version = (seen.st_mtime_ns, seen.st_size, seen.st_ino)
+    version = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
     known = _parsed.get(path)
     if known is None or known[0] != version:
         source = path.read_bytes()

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from assets.config.pipeline import Pipeline
 from assets.errors import ConfigurationError
-from assets.store.code import code_digest, code_pieces
+from assets.store.code import code_digest
+from assets.store.code_index import code_pieces
 from assets.store.digests import digest_json
 from assets.store.step import Observation, Step
 

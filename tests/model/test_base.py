@@ -125,10 +125,22 @@ def test_a_folder_that_is_no_model(project: Path, damage: Callable[[Path], objec
     assert caught.value.fix
 
 
-@pytest.mark.parametrize("keep", [0, 5, 1000])
-def test_weights_cut_short(project: Path, keep: int) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[:5],
+        lambda whole: whole[:1000],
+        lambda whole: whole[:-1],
+        lambda whole: whole + b"0",
+        lambda whole: b"version https://git-lfs.github.com/spec/v1",
+        lambda whole: (2).to_bytes(8, "little") + b"[]",
+    ],
+    ids=["empty", "5 bytes", "1000 bytes", "a byte short", "a byte more", "a pointer of Git LFS", "no tensors"],
+)
+def test_weights_damaged(project: Path, damage: Callable[[bytes], bytes]) -> None:
     weights = project / "models" / "tiny" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:keep])
+    weights.write_bytes(damage(weights.read_bytes()))
 
     with pytest.raises(DataError, match="model.safetensors is damaged or cut short"):
         see("models/tiny")

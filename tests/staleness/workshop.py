@@ -26,7 +26,7 @@ from assets.config import load
 from assets.config.home import Home, home
 from assets.config.pipeline import Pipeline
 from assets.progress import file_sink
-from assets.store import code, ingredients, program
+from assets.store import code, code_index, ingredients, program
 from assets.store.plan import Plan
 from assets.store.runner import Runner
 from assets.store.step import Settlement, Step
@@ -227,9 +227,8 @@ class Workshop:
     @contextmanager
     def entered(self) -> Iterator[None]:
         with self.project.entered(), pytest.MonkeyPatch.context() as patched:
-            pieces = partial(code.code_pieces, package_root=self.code.root)
-            for module in (ingredients, program):
-                patched.setattr(module, "code_pieces", pieces)
+            for module, pieces in ((ingredients, code_index.code_pieces), (program, code.code_pieces)):
+                patched.setattr(module, "code_pieces", partial(pieces, package_root=self.code.root))
             patched.setattr(load, "Pipeline", self.schema)
             patched.setenv(ingredients.LOCK, str(self.lock))
             yield
