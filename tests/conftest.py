@@ -12,6 +12,18 @@ from assets.store.step import Build, Observation
 
 MakeBuild = Callable[..., Build]
 
+SUMMARY = "summary"
+"""Property of a test (`record_property`) whose value is a line of the summary: what it prints, xdist swallows."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have counted, passed or failed, below their results."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                if name == SUMMARY:
+                    terminalreporter.write_line(str(value))
+
 
 @pytest.fixture
 def events() -> list[Event]:

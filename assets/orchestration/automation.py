@@ -16,6 +16,7 @@ import dagster as dg
 
 from assets.config.pipeline import Schedule, Sensor
 from assets.orchestration.execution import OpenRunner
+from assets.orchestration.metadata import plan_tag
 from assets.store.plan import Plan
 from assets.store.runner import Runner
 
@@ -151,7 +152,7 @@ def _request(runner: Runner, plan: Plan, *, run_key: str | None) -> dg.RunReques
     return dg.RunRequest(
         run_key=run_key,
         asset_selection=[dg.AssetKey([runner.name, step]) for step in plan.to_run],
-        tags={**RETRY_TAGS, "freshtune/to_run": ", ".join(plan.to_run)},
+        tags={**RETRY_TAGS, **plan_tag(plan), "freshtune/to_run": ", ".join(plan.to_run)},
     )
 
 

@@ -10,9 +10,12 @@ from typing import Protocol
 
 import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
+from dagster._core.storage.tags import HIDDEN_TAG_PREFIX
 
 from assets.errors import ConfigurationError, FreshtuneError
+from assets.orchestration.metadata import plan_table, plan_tag
 from assets.progress import Event, Sink, discard
+from assets.store.plan import Plan, StepPlan
 from assets.store.program import Launcher, start_program
 from assets.store.runner import Runner, StepResult
 
@@ -20,6 +23,8 @@ FORCE_TAG = "freshtune/force"
 """Run tag: steps to build even if they are fresh, separated by commas."""
 SAMPLE_TAG = "freshtune/sample"
 """Run tag of `<pipeline>_sample`: how many rows."""
+PLANNED_TAG = f"{HIDDEN_TAG_PREFIX}freshtune/planned"
+"""Run tag, by pipeline: the run that its plan was written down for. A run that is launched again copies the tags."""
 RETRIES = 3
 RETRY_SECONDS = 5.0
 """Wait before the first retry of a transient error; doubled for each further one."""
@@ -141,6 +146,9 @@ def execute(context: Context, open_runner: OpenRunner, name: str, watch: Watch) 
     """
     try:
         runner = open_for_run(open_runner, context, watch)
+        selected = _selected(context, runner)
+        _begin(context, runner, selected)
+        _refuse_gap(runner, name, selected)
         result = runner.run_step(name)
     except FreshtuneError as error:
         watch.errors.append(error)
@@ -153,3 +161,54 @@ def execute(context: Context, open_runner: OpenRunner, name: str, watch: Watch) 
     said = f"{name}: {result.action} in {result.seconds:.2f} s"
     context.log.info(f"{said} ({reasons})" if reasons else said)
     return runner, result
+
+
+def _selected(context: Context, runner: Runner) -> list[str]:
+    """Steps of the pipeline that this run is about, in the order of the chain."""
+    nodes = {node.name for node in context.job_def.nodes}
+    prefix = runner.name if runner.sample is None else f"{runner.name}_sample"
+    return [step.name for step in runner.chain if f"{prefix}__{step.name}" in nodes]
+
+
+def _begin(context: Context, runner: Runner, selected: Sequence[str]) -> None:
+    """Before the first step of a run: look for errors in the configuration, and write down what is to be done and why.
+
+    Raises:
+        ConfigurationError: if there are any.
+    """
+    mark = f"{PLANNED_TAG}/{runner.name}"
+    run = context.instance.get_run_by_id(context.run.run_id)
+    assert run is not None
+    if run.tags.get(mark) == run.run_id:
+        return
+    # Not what comes after: nobody asked for it, and what is wrong with it stops nothing here.
+    known: dict[str, StepPlan] = {}
+    for name in reversed(selected):
+        if name not in known:
+            known |= {entry.step: entry for entry in runner.plan(name).steps}
+    plan = Plan(runner.name, tuple(known[name] for name in selected))
+    runner.preflight(plan)
+    context.log.info(plan_table(plan))
+    context.instance.add_run_tags(run.run_id, {**plan_tag(plan), mark: run.run_id})
+
+
+def _refuse_gap(runner: Runner, name: str, selected: Sequence[str]) -> None:
+    """Refuse to make a step from results that do not belong together.
+
+    Whoever selects steps one by one may leave out one in between, and so does "Materialize unsynced", which looks one
+    step far. A model from earlier splits may have been trained on rows that are on the test side now.
+
+    Raises:
+        ConfigurationError: if a step before it was made from something that is not what stands now.
+    """
+    *before, step = runner.closure(name)
+    stands = {each.name: record for each in before if (record := runner.stands_for(each)) is not None}
+    moved = {*step.inputs, *selected} & stands.keys()
+    for each, record in stands.items():
+        for made_from in moved.intersection(runner.step(each).inputs):
+            if record.ingredients["inputs"].get(made_from) != stands[made_from].content:
+                raise ConfigurationError(
+                    f"{name} refuses to run: {each} was made from an earlier {made_from}",
+                    where=runner.name,
+                    fix=f"select {each} and what follows it too, or every step: what is fresh is only looked up",
+                )

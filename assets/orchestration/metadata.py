@@ -27,6 +27,8 @@ LONG = 40
 """Columns with longer texts come last in a table, where they push nothing out of sight."""
 LONGEST_CELL = 150
 """The UI shows a text of less than 1000 characters at once, a longer one after a click: five samples stay below it."""
+LONGEST_TAG = 500
+"""Characters; PostgreSQL keeps an index of tags, and takes no more than 2,700 bytes into it."""
 LARGEST_PICTURE = 500_000
 """Bytes; a larger picture is only named, so that Dagster's database stays small."""
 PAGES = {"report": "report.html", "data_docs": "data_docs/index.html"}
@@ -40,6 +42,8 @@ def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
     record, step = result.record, runner.step(result.step)
     trace = runner.store.open("traces", record.trace)
     first: dict[str, Value] = {"action": dg.MetadataValue.text(result.action)}
+    if record.accepted is not None:
+        first["accepted_because"] = dg.MetadataValue.text(record.accepted)
     if result.reasons:
         first["reasons"] = dg.MetadataValue.md("\n".join(f"- {_cell(str(reason))}" for reason in result.reasons))
     for name, page in PAGES.items():
@@ -48,12 +52,14 @@ def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
     if step.decides:
         first["registry"] = _registry(runner)
     first |= _pictures(trace)
+    signed = "built" if record.accepted is None else "accepted"
     last: dict[str, Value] = {
         "reused": dg.MetadataValue.bool(result.action != "built"),
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
         "built_seconds": dg.MetadataValue.float(round(record.seconds, 3)),
-        "built_at": dg.MetadataValue.timestamp(record.time),
-        "built_by": dg.MetadataValue.text(record.by),
+        # A person who accepted a result under a new key has signed its record in place of who built it.
+        f"{signed}_at": dg.MetadataValue.timestamp(record.time),
+        f"{signed}_by": dg.MetadataValue.text(record.by),
         "key": dg.MetadataValue.text(record.key),
         "content": dg.MetadataValue.text(record.content),
         "trace": dg.MetadataValue.path(str(trace)),
@@ -106,6 +112,15 @@ def plan_table(plan: Plan) -> str:
         for entry in plan.steps
     ]
     return _table(rows)
+
+
+def plan_tag(plan: Plan) -> dict[str, str]:
+    """A plan as a run tag: the steps that are not fresh, and why."""
+    said = [
+        f"{entry.step} {entry.state}: {', '.join(map(str, entry.reasons))}" for entry in plan.steps if entry.reasons
+    ]
+    text = " · ".join(said) or "nothing to do: every step is fresh"
+    return {f"freshtune.plan/{plan.pipeline}": text if len(text) <= LONGEST_TAG else f"{text[: LONGEST_TAG - 1]}…"}
 
 
 def _shown(name: str, value: Any) -> Value | None:

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.errors import FreshtuneError
 from assets.orchestration.automation import SOURCE, schedule, sensor
 from assets.orchestration.execution import SAMPLE_TAG, OpenRunner, Watch, execute, open_for_run
-from assets.orchestration.metadata import Value, check_result, plan_table, step_metadata
+from assets.orchestration.metadata import Value, check_result, plan_table, plan_tag, step_metadata
 from assets.store.runner import Runner
 from assets.store.step import Observation, Step
 
@@ -134,7 +134,7 @@ def _plan_job(open_runner: OpenRunner, runner: Runner, watch: Watch) -> dg.JobDe
         table, to_run = plan_table(plan), ", ".join(plan.to_run) or "nothing"
         said = f"to run: {to_run}\n{table}"
         context.log.info(said)
-        context.instance.add_run_tags(context.run_id, {"freshtune/to_run": to_run})
+        context.instance.add_run_tags(context.run_id, {"freshtune/to_run": to_run, **plan_tag(plan)})
         yield dg.Output(
             None,
             metadata={

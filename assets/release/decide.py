@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -63,7 +63,7 @@ def decide(
     challenger, before = build.digests["model"], log.champion(build.log)
     same_rows = _against(build, before, metrics) if before and before != challenger else None
 
-    comparisons = _compare(metrics, same_rows, metric, floor, above_baseline, below_champion)
+    comparisons = _compare(build.pipeline, metrics, same_rows, metric, floor, above_baseline, below_champion)
     if gone := log.rolled_back(build.log):
         comparisons.append(gate.not_rolled_back(was_rolled_back=challenger in gone))
     verdict = gate.decide(challenger, before, comparisons)
@@ -93,6 +93,7 @@ def decide(
 
 
 def _compare(
+    pipeline: str,
     metrics: Mapping[str, Any],
     same_rows: SameRows | None,
     metric: str,
@@ -110,16 +111,22 @@ def _compare(
             new, old = same_rows.challenger[metric], same_rows.champion[metric]
             comparisons.append(gate.not_below_champion(metric, new, old, below_champion, same_rows.rows))
         else:
-            comparisons.append(gate.champion_incomparable(same_rows.reason))
+            refused = gate.champion_incomparable(same_rows.reason)
+            fix = f"`freshtune models {pipeline} promote VERSION`"
+            comparisons.append(replace(refused, message=f"{refused.message}: {fix}"))
     return comparisons
 
 
 def _against(build: Build, champion: str, metrics: Mapping[str, Any]) -> SameRows:
-    """Compare with the champion; one that the store lost cannot be compared, and must not stop every later run."""
+    """Compare with the champion; one that the store lost cannot be compared, and must not stop every later run.
+
+    Nor is it replaced by itself: a fault of a disk must not change which model is in use.
+    """
     try:
         return _on_same_rows(build, champion, metrics)
     except DamagedError as error:
-        return SameRows(0, 0, error.what)
+        back = f"after bringing it back from a backup, run `freshtune run {build.pipeline} --force release`"
+        return SameRows(0, 0, f"the store has lost what belongs to it ({error.what}; {back})")
 
 
 def _on_same_rows(build: Build, champion: str, metrics: Mapping[str, Any]) -> SameRows:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.chain import CHAIN, Tiny
 from tests.cli.conftest import Freshtune
+from tests.project import Project
 
 ALL = [step.name for step in CHAIN]
 
@@ -209,3 +210,17 @@ def test_exit_code_of_wrong_configuration_inside_a_run(
     result = freshtune("run", "tiny")
     assert result.exit_code == 2
     assert "Error: wrong use" in result.stderr
+
+
+def test_an_unknown_expectation_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    """On the real chain, whose second step it is about."""
+    project = Project.make(tmp_path / "project")
+    project.declare(validation={"expectations": [{"type": "expect_luck"}]})
+    result = project.freshtune("run", "tiny")
+    assert result.exit_code == 2
+    assert "validation.expectations[0] expect_luck: no such expectation" in result.stderr
+    for kind in ("objects", "traces", "records", "references"):
+        assert list((project.home / "store").glob(f"{kind}/**/*.json")) == []
+    assert not (project.home / "dagster").exists(), "no run that fails is started"
+    # A run that does not get to that step has nothing to do with it.
+    assert [step["step"] for step in project.run("--to", "raw")["steps"]] == ["raw"]

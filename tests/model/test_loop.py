@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.errors import DataError
-from assets.model.loop import Curve, Recipe, parameter_groups, rate_share
+from assets.model.loop import SUMMARY, Curve, Recipe, better, parameter_groups, rate_share
 from assets.tasks.classification import pretrained
 from tests.tiny import LABELS, make_base_model
 
@@ -81,3 +81,21 @@ def test_a_loss_that_is_not_finite_names_its_step_and_rows(value: float) -> None
 
     with pytest.raises(DataError, match=rf"loss of step 3 is {value}.* rows of its batch: e, f\n  fix: lower"):
         curve.report(0.1)
+
+
+def test_the_best_epoch_has_the_lowest_loss_or_the_highest_of_any_other_metric() -> None:
+    # Lower and higher in everything, so that the metric that is looked at decides.
+    low, high = (dict.fromkeys(("loss", *SUMMARY), value) for value in (0.25, 0.75))
+    assert better(low, high, "loss")
+    assert not better(high, low, "loss")
+    for metric in SUMMARY:
+        assert better(high, low, metric), metric
+        assert not better(low, high, metric), metric
+        mixed = {**high, metric: 0.25}
+        assert not better(mixed, {**low, metric: 0.5}, metric), "the other metrics do not count"
+
+
+@pytest.mark.parametrize("metric", ["loss", *SUMMARY])
+def test_of_equal_epochs_the_earliest_stays(metric: str) -> None:
+    epoch = dict.fromkeys(("loss", *SUMMARY), 0.5)
+    assert not better(epoch, epoch, metric)

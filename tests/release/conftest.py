@@ -10,11 +10,18 @@ from typing import Any
 
 import pytest
 
+from assets.config.home import Home
+from assets.config.pipeline import Pipeline
+from assets.errors import DamagedError
 from assets.release import plots
 from assets.release.decide import decide
+from assets.store import ingredients
+from assets.store.runner import Runner
 from assets.store.step import Build, LogEntry, Measurements
+from assets.store.store import Store
+from tests.chains import pieces
 from tests.conftest import MakeBuild
-from tests.release.material import LABELS, measurements, write_evaluation, write_model, write_sides
+from tests.release.material import CHAIN, LABELS, measurements, write_evaluation, write_model, write_sides
 
 Answers = Sequence[str]
 
@@ -63,8 +70,8 @@ def release(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     Plots take longer than all the rest and are left out unless `draw`.
 
-    Every model that the log names is stored, and answers `champion`; its splits put the rows named in `trained_on` into
-    train or validation.
+    Every model that the log names is stored unless it is `lost`, and answers `champion`; its splits put the rows named
+    in `trained_on` into train or validation.
     """
 
     def make(
@@ -76,6 +83,7 @@ def release(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         log: Sequence[LogEntry] = (),
         trained_on: Mapping[str, str] | None = None,
         champion_labels: Sequence[str] = LABELS,
+        lost: str = "",
         challenger: str = "new",
         labels: Sequence[str] = LABELS,
         texts: Sequence[str] | None = None,
@@ -96,6 +104,8 @@ def release(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             return write_evaluation(base / "variant", true, answers, answers, labels)
 
         def stored(digest: str) -> Path:
+            if digest == lost:
+                raise DamagedError(f"object {digest} is damaged: it has rotted", where="the store", fix="run again")
             if digest.startswith("splits-of-"):
                 return write_sides(base / digest, {"another": "train", **(trained_on or {})})
             return write_model(base / digest, champion_labels)
@@ -121,3 +131,26 @@ def release(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return Release(build, result, evaluated)
 
     return make
+
+
+OpenChain = Callable[[int], Runner]
+
+
+@pytest.fixture
+def open_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenChain:
+    """Open the chain of `material`, whose model is made from a seed."""
+    monkeypatch.setattr(ingredients, "code_pieces", pieces)
+    for plot in ("confusion", "curve"):
+        monkeypatch.setattr(plots, plot, lambda *_: "<svg></svg>")
+    home = Home(tmp_path, str(tmp_path / "store"), "default", "sqlite://", None, tmp_path / "dagster")
+
+    def opened(seed: int) -> Runner:
+        fields = {
+            "task": {"labels": LABELS},
+            "source": {"files": ["x"]},
+            "base_model": {"name": "m"},
+            "training": {"seed": seed},
+        }
+        return Runner(Store(home.store, tmp_path / "cache"), CHAIN, "tiny", Pipeline.model_validate(fields), home)
+
+    return opened

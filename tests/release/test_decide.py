@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.progress import Event
 from assets.release import log
+from assets.store.runner import Runner, StepResult
 from assets.store.step import LogEntry
 from assets.tasks.classification import metrics
-from tests.release.conftest import MakeRelease
-from tests.release.material import LABELS, METRICS, WHEN, entry
+from tests.release.conftest import MakeRelease, OpenChain
+from tests.release.material import LABELS, METRICS, TRUE, WHEN, entry
 
-TRUE = ["ham"] * 6 + ["spam"] * 4
 RIGHT = TRUE
 ONE_WRONG = ["spam", *TRUE[1:]]
 TWO_WRONG = ["spam", "spam", *TRUE[2:]]
@@ -114,6 +117,69 @@ def test_a_champion_with_other_labels_cannot_be_compared(release: MakeRelease) -
     assert made.decision["decision"] == "refused"
     assert "it answers with other labels (ham, junk)" in made.message("champion")
     assert not made.evaluated
+
+
+@pytest.mark.parametrize("lost", ["old", "splits-of-old"])
+def test_a_champion_that_the_store_lost_is_not_replaced_by_itself(lost: str, release: MakeRelease) -> None:
+    """A fault of a disk must not change which model is in use; that and what a person can do is said."""
+    made = release(TRUE, RIGHT, champion=TWO_WRONG, log=OLD, lost=lost)
+    assert made.decision["decision"] == "refused"
+    assert made.result["champion"] == "old"
+    assert made.decision["champion_metrics"] is None
+    assert made.message("champion") == (
+        f"cannot be compared with the champion: the store has lost what belongs to it (object {lost} is damaged: it "
+        "has rotted; after bringing it back from a backup, run `freshtune run tiny --force release`); only an explicit "
+        "promotion can put it in use: `freshtune models tiny promote VERSION`"
+    )
+    assert f"object {lost} is damaged" in made.report
+    assert not made.evaluated
+    without = release(TRUE, RIGHT, champion=TWO_WRONG, log=OLD, lost=lost, below_champion=None)
+    assert without.decision["decision"] == "promoted", "nobody asked for the comparison"
+
+
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_lost_champion_stops_no_run(harm: str, open_chain: OpenChain) -> None:
+    first = ran(open_chain(1))
+    champion = first.measurements["champion"]
+    assert first.measurements["decision"] == "promoted"
+    damage(open_chain(1), champion, harm)
+    for seed in (2, 3):
+        refused = ran(open_chain(seed))
+        assert (refused.measurements["decision"], refused.measurements["champion"]) == ("refused", champion)
+        assert f"the store has lost what belongs to it (object {champion[:12]} " in refused.outcomes["gate"].message
+        assert refused.outcomes["gate"].warning
+    # A person decides, and everything is as ever.
+    runner = open_chain(3)
+    entries = runner.store.log("default", "tiny")
+    promoted = LogEntry(len(entries), log.promote(entries, entries[-1].fields["challenger"], **SIGNED))
+    assert runner.store.append("default", "tiny", promoted)
+    assert ran(open_chain(4)).measurements["decision"] == "promoted"
+
+
+def test_a_lost_champion_that_is_built_again_is_compared_again(open_chain: OpenChain) -> None:
+    champion = ran(open_chain(1)).measurements["champion"]
+    damage(open_chain(1), champion, "gone")
+    decided = [ran(open_chain(seed)).measurements["decision"] for seed in (2, 1, 2)]
+    assert decided == ["refused", "unchanged", "promoted"]
+
+
+def ran(runner: Runner) -> StepResult:
+    """Run what the plan says; what became of the release."""
+    for name in runner.plan().to_run:
+        result = runner.run_step(name)
+    assert result.step == "release"
+    assert runner.plan().to_run == ()
+    return result
+
+
+def damage(runner: Runner, digest: str, harm: str) -> None:
+    folder = Path(runner.store.url) / "objects" / digest[:2] / digest
+    if harm == "gone":
+        shutil.rmtree(folder)
+        return
+    weights = folder / "model" / "weights.json"
+    weights.chmod(0o644)
+    weights.write_bytes(b"")
 
 
 def test_labels_in_another_order_are_the_same_labels(release: MakeRelease) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -13,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from tests.conftest import SUMMARY
 from tests.staleness.world import ENVIRONMENTS, FUNCTIONS, Decision, Oracle, State, World, told
 
 environments = st.sampled_from(ENVIRONMENTS)
@@ -180,26 +179,23 @@ class Changes(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-def test_random_changes_waste_no_build_and_miss_none(
-    record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_random_changes_waste_no_build_and_miss_none(record_property: Callable[[str, object], None]) -> None:
     tally.clear()
-    run_state_machine_as_test(
-        Changes,
-        settings=settings(
-            derandomize=True,
-            deadline=None,
-            max_examples=60,
-            stateful_step_count=40,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
-    for name in ("runs", "built", "wasted", "missed"):
-        record_property(f"staleness: {name}", tally[name])
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\n{tally['runs']:,} runs after random changes built {tally['built']:,} results: "
-            f"{tally['wasted']} wasted, {tally['missed']} missed\n"
+    try:
+        run_state_machine_as_test(
+            Changes,
+            settings=settings(
+                derandomize=True,
+                deadline=None,
+                max_examples=60,
+                stateful_step_count=40,
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+            ),
         )
+    finally:
+        counted = (
+            f"{tally['runs']:,} runs, {tally['built']:,} builds, {tally['wasted']} wasted, {tally['missed']} missed"
+        )
+        record_property(SUMMARY, f"random changes: {counted}")
     assert tally["built"] > 1000
     assert (tally["wasted"], tally["missed"]) == (0, 0)

@@ -18,7 +18,7 @@ from assets.errors import BlockedError, ConfigurationError, DataError, StoreErro
 from assets.progress import Event
 from assets.store import ingredients as module
 from assets.store import lease
-from assets.store.runner import Runner
+from assets.store.runner import Runner, StepResult
 from assets.store.step import Build, Measurements
 from assets.store.store import Store
 from tests.store import tiny_chain
@@ -281,6 +281,78 @@ def test_a_decision_that_lost_its_number_is_made_again(open_runner: Open, monkey
     runner.run_step("release")
     assert [entry.fields["kind"] for entry in runner.store.log("default", "tiny")] == ["promote", "decision"]
     assert tiny_chain.calls.count("decide") == 2
+
+
+def test_a_decision_does_not_depend_on_code(open_runner: Open, code: dict[str, str]) -> None:
+    """It is fresh while it names the same model, test set and settings: new code decides nothing anew."""
+
+    def versions(**more: Any) -> dict[str, str]:
+        runner = open_runner(**more)
+        return {step.name: runner.code_version(step) for step in runner.chain}
+
+    run(open_runner())
+    before = versions()
+    code |= {f"tests.store.tiny_chain:{function}": "2" for function in ("upper", "decide")}
+    after = versions()
+    assert [name for name in before if before[name] != after[name]] == ["upper"]
+    calls = len(tiny_chain.calls)
+    assert run(open_runner()) == ["upper built", "release fresh"]
+    assert tiny_chain.calls[calls:] == ["upper"]
+    assert len(open_runner().store.log("default", "tiny")) == 1
+    assert versions(config={"gate": {"metric": "accuracy"}})["release"] != before["release"]
+
+
+def test_two_runs_that_decide_at_once_append_one_decision(open_runner: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
+    run(open_runner())
+    changed = {"gate": {"metric": "accuracy"}}
+    deciding, waiting = threading.Event(), threading.Event()
+    decide = tiny_chain.decide
+
+    def slowly(build: Build, *, metric: str) -> Measurements:
+        deciding.set()
+        assert waiting.wait(60)
+        return decide(build, metric=metric)
+
+    def sink(event: Event) -> None:
+        if "another run" in event.get("text", ""):
+            waiting.set()
+
+    monkeypatch.setattr(tiny_chain, "decide", slowly)
+    results: list[StepResult] = []
+
+    def release(**more: Any) -> None:
+        results.append(open_runner(config=changed, **more).run_step("release"))
+
+    first, second = threading.Thread(target=release), threading.Thread(target=release, kwargs={"sink": sink})
+    first.start()
+    # The second saw the log before the first appended to it.
+    assert deciding.wait(60)
+    second.start()
+    for thread in (first, second):
+        thread.join()
+    log = open_runner().store.log("default", "tiny")
+    assert [entry.fields["kind"] for entry in log] == ["decision", "decision"], "the one before, and one for both"
+    assert tiny_chain.calls.count("decide") == 2
+    one, other = results
+    assert one.record.content == other.record.content == log[-1].fields["release"]["content"]
+    assert open_runner(config=changed).plan().to_run == ()
+
+
+def test_only_what_is_to_run_is_looked_at_before(open_runner: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(tiny_chain, "look", lambda **arguments: given.append(arguments), raising=False)
+
+    def look(config: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        runner = open_runner(config=config)
+        preflight = "tests.store.tiny_chain:look"
+        runner.chain = [dataclasses.replace(step, preflight=preflight) for step in runner.chain]
+        runner.preflight(runner.plan())
+        return given
+
+    run(open_runner())
+    assert look() == []
+    assert look({"gate": {"metric": "accuracy"}}) == [{"metric": "accuracy"}], "with the arguments of its step"
 
 
 def test_a_moved_home_builds_nothing(open_runner: Open, tmp_path: Path) -> None:
