@@ -12,9 +12,10 @@ from assets.cli.console import messages, output, print_json, table
 from assets.cli.options import Json
 from assets.config.home import Home, home
 from assets.errors import ConfigurationError
-from assets.store import housekeeping
-from assets.store.housekeeping import KEEP, Fault
+from assets.store import garbage, migration, verification
+from assets.store.garbage import KEEP
 from assets.store.store import Store
+from assets.store.verification import Fault
 
 EXAMPLES = (
     "freshtune store gc",
@@ -69,7 +70,7 @@ def _gc(settings: Home, keep: int, *, yes: bool, json: bool) -> None:
     from assets.cli.progress import watched
 
     with watched(["store"], messages()) as sink:
-        found = housekeeping.gc(_opened(settings), work=settings.path / "work", keep=keep, delete=yes, sink=sink)
+        found = garbage.gc(_opened(settings), work=settings.path / "work", keep=keep, delete=yes, sink=sink)
     if json:
         print_json(found.json())
         return
@@ -93,7 +94,7 @@ def _verify(settings: Home, *, json: bool) -> None:
     from assets.cli.progress import watched
 
     with watched(["store"], messages()) as sink:
-        found = housekeeping.verify(_opened(settings), sink=sink)
+        found = verification.verify(_opened(settings), sink=sink)
     if json:
         print_json(found.json())
     else:
@@ -132,7 +133,7 @@ def _migrate(settings: Home, *, json: bool) -> None:
     from assets.cli.progress import watched
 
     with watched(["store"], messages()) as sink:
-        before, after = housekeeping.migrate(settings.store, sink=sink)
+        before, after = migration.migrate(settings.store, sink=sink)
     if json:
         print_json({"before": before, "after": after})
     elif before == after:

@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -64,6 +65,8 @@ def live(storage: Storage) -> Iterator[list[str]]:
 
 
 def _acquire(storage: Storage, folder: str, waiting: Callable[[str], None], uses: list[str]) -> str:
+    # Bytes that two gave alike would count as created by both; threads of one process have all else in common.
+    claim = canonical_json({**_me(), "uses": uses, "token": uuid.uuid4().hex})
     watched: tuple[str | None, str] = (None, "")
     since = time.monotonic()
     told = False
@@ -76,7 +79,7 @@ def _acquire(storage: Storage, folder: str, waiting: Callable[[str], None], uses
         patient = time.monotonic() - since < PATIENCE_SECONDS
         if top is None or _gone(holder) or not patient:
             epoch = f"{0 if top is None else int(top) + 1:06d}"
-            if storage.create(f"{folder}/{epoch}.json", canonical_json({**_me(), "uses": uses})):
+            if storage.create(f"{folder}/{epoch}.json", claim):
                 return epoch
             continue
         if not told:

@@ -192,8 +192,9 @@ class LocalStorage:
         """See `Storage.read_all`."""
         found = {}
         for name in names:
-            with suppress(FileNotFoundError):
-                found[name] = self.read(name)
+            # A path object costs as much as reading a small file.
+            with suppress(FileNotFoundError), open(f"{self.root}/{name}", "rb") as file:  # noqa: PTH123
+                found[name] = file.read()
         return found
 
     def tree(self, name: str) -> Iterator[Listed]:
@@ -218,10 +219,9 @@ class LocalStorage:
 
     def clear(self, folders: Mapping[str, Sequence[str]]) -> None:
         """See `Storage.clear`."""
-        for folder in folders:
-            (self.root / folder / MANIFEST).unlink(missing_ok=True)
+        for folder, files in folders.items():
             try:
-                shutil.rmtree(self.root / folder)
+                _clear(f"{self.root}/{folder}", files)
             except OSError as error:
                 # Something was removed or put there in this very moment; the rest is for the next time.
                 if error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
@@ -244,39 +244,60 @@ class BucketStorage:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Let what fails be an OSError, as it is of a disk; each client of an object storage has errors of its own.
+
+        Raises:
+            OSError: if the storage cannot be reached or does not answer.
+        """
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:
+            raise OSError(errno.EIO, f"{self.url}: {error}") from error
+
     def read(self, name: str) -> bytes:
         """See `Storage.read`."""
-        data: bytes = self._system.cat_file(self._path(name))
+        with self._asking():
+            data: bytes = self._system.cat_file(self._path(name))
         return data
 
     def create(self, name: str, data: bytes) -> bool:
-        """See `Storage.create`: a conditional write."""
+        """See `Storage.create`: a conditional write.
+
+        If its answer is lost, the client repeats it and finds what it wrote itself. So bytes that are there already
+        count as created; whoever must be the only one gives bytes that nobody else gives.
+        """
         try:
-            self._system.pipe_file(self._path(name), data, mode="create")
+            with self._asking():
+                self._system.pipe_file(self._path(name), data, mode="create")
         except FileExistsError:
+            # It may be gone again: a lease that was given back.
+            with suppress(FileNotFoundError):
+                return self.read(name) == data
             return False
         return True
 
     def replace(self, name: str, data: bytes) -> None:
         """See `Storage.replace`: a put is atomic."""
-        self._system.pipe_file(self._path(name), data)
+        with self._asking():
+            self._system.pipe_file(self._path(name), data)
 
     def remove(self, name: str) -> None:
         """See `Storage.remove`."""
         self._delete([self._path(f"{name}/{MANIFEST}")])
-        try:
+        with suppress(FileNotFoundError), self._asking():
             self._system.rm(self._path(name), recursive=True)
-        except FileNotFoundError:
-            return
 
     def _list(self, name: str, *, deep: bool) -> list[dict[str, Any]]:
         self._system.invalidate_cache()
-        try:
+        with suppress(FileNotFoundError), self._asking():
             if deep:
                 return list(self._system.find(self._path(name), detail=True).values())
             return list(self._system.ls(self._path(name), detail=True))
-        except FileNotFoundError:
-            return []
+        return []
 
     def children(self, name: str) -> list[str]:
         """See `Storage.children`."""
@@ -286,7 +307,8 @@ class BucketStorage:
         """See `Storage.publish`: files by digest first, then the manifest, which is created only if absent."""
         data = (folder / MANIFEST).read_bytes()
         for relative, facts in json.loads(data)["files"].items():
-            self._system.put_file(str(folder / relative), self._path(f"{name}/{facts['sha256']}"))
+            with self._asking():
+                self._system.put_file(str(folder / relative), self._path(f"{name}/{facts['sha256']}"))
         self.create(f"{name}/{MANIFEST}", data)
 
     def _files(self, name: str) -> dict[str, dict[str, Any]]:
@@ -308,7 +330,8 @@ class BucketStorage:
         for relative, facts in self._files(name).items():
             path = part / relative
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._system.get_file(self._path(f"{name}/{facts['sha256']}"), str(path))
+            with self._asking():
+                self._system.get_file(self._path(f"{name}/{facts['sha256']}"), str(path))
         part.mkdir(parents=True, exist_ok=True)
         (part / MANIFEST).write_bytes(self.read(f"{name}/{MANIFEST}"))
         read_only(part)
@@ -319,8 +342,14 @@ class BucketStorage:
 
     def read_all(self, names: Sequence[str]) -> dict[str, bytes]:
         """See `Storage.read_all`."""
-        found = self._system.cat([self._path(name) for name in names], on_error="omit") if names else {}
-        return {name: found[self._path(name)] for name in names if self._path(name) in found}
+        with self._asking():
+            told = self._system.cat([self._path(name) for name in names], on_error="return") if names else {}
+            found = {name: told[self._path(name)] for name in names}
+            for failure in found.values():
+                # What could not be read now is not gone.
+                if isinstance(failure, Exception) and not isinstance(failure, FileNotFoundError):
+                    raise failure
+        return {name: data for name, data in found.items() if isinstance(data, bytes)}
 
     def tree(self, name: str) -> Iterator[Listed]:
         """See `Storage.tree`."""
@@ -342,12 +371,13 @@ class BucketStorage:
 
     def _delete(self, paths: list[str]) -> None:
         try:
-            if paths:
-                self._system.rm(paths)
+            with self._asking():
+                if paths:
+                    self._system.rm(paths)
         except FileNotFoundError:
             # Some storages refuse the whole request for one name that is gone.
             for path in paths:
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError), self._asking():
                     self._system.rm_file(path)
 
 
@@ -382,6 +412,23 @@ def _link(part: Path, path: Path) -> None:
 
 def _owner() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _clear(folder: str, files: Sequence[str]) -> None:
+    """Remove a folder and these files in it, its manifest first; what another process puts there meanwhile stays."""
+    # What is published under the same name meanwhile is another folder.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in sorted(files, key=MANIFEST.__ne__):
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        os.rmdir(folder)  # noqa: PTH106 - for speed
+    except OSError:
+        for path, _, _ in os.walk(folder, topdown=False):
+            Path(path).rmdir()
 
 
 def delete(path: Path) -> None:

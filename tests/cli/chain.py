@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,34 +11,13 @@ from assets.config.home import Home
 from assets.config.pipeline import Pipeline
 from assets.errors import DataError, FreshtuneError
 from assets.progress import Sink, discard
-from assets.store.digests import digest_json
 from assets.store.runner import Runner, StepResult
-from assets.store.step import (
-    Build,
-    Check,
-    FileIndex,
-    Measurements,
-    Observation,
-    ObservedFile,
-    Outcome,
-    Settlement,
-    Step,
-)
+from assets.store.step import Build, Check, Measurements, Outcome, Settlement, Step
 from assets.store.store import Store
+from tests.chains import observe
 
 HERE = "tests.cli.chain"
 SOURCE = {"rows": 10, "repeated": 2, "rejected": 1, "merged": 1, "lost": 0, "f1": 0.9, "broken": False}
-
-
-def pieces(roots: Sequence[str]) -> dict[str, str]:
-    """Stands for `assets.store.code.code_pieces`, which looks at the package `assets` only."""
-    return dict.fromkeys(roots, "1")
-
-
-def observe(config: Pipeline, index: FileIndex) -> Mapping[str, Observation]:
-    path = Path(config.source.files[0])
-    file = ObservedFile(path.name, str(path), index.sha256(path), path.stat().st_size)
-    return {"source": Observation("source", str(path), digest_json([file.sha256]), (file,))}
 
 
 def raw(build: Build, *, sample: int | None) -> Measurements:
@@ -122,7 +100,13 @@ def gate(measurements: Measurements, config: Pipeline) -> Outcome:
 
 
 CHAIN = (
-    Step("raw", "Reads.", f"{HERE}:raw", configuration=("run.sample",), externals=observe),
+    Step(
+        "raw",
+        "Reads.",
+        f"{HERE}:raw",
+        configuration=("run.sample",),
+        externals=lambda config, index: observe(Path(config.source.files[0]), index),
+    ),
     Step(
         "validated",
         "Validates.",

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from assets import session
 from assets.cli.main import app
 from assets.store import ingredients
-from tests.cli.chain import Tiny, pieces
+from tests.chains import pieces
+from tests.cli.chain import Tiny
 
 Freshtune = Callable[..., Any]
 

@@ -26,7 +26,8 @@ from pathlib import Path
 from assets import session
 from assets.cli import main
 from assets.store import ingredients
-from tests.cli.chain import Tiny, pieces
+from tests.chains import pieces
+from tests.cli.chain import Tiny
 tiny = Tiny(Path(tempfile.mkdtemp(dir=sys.argv.pop())))
 session.open_runner, ingredients.code_pieces = tiny.open_runner, pieces
 tiny.materialise("tiny", steps=[step.name for step in tiny.open_runner("tiny").chain], sample=None, forced=())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.store import housekeeping
+from assets.store import marks
 from assets.store import store as stored
 from tests.cli.chain import Tiny
 from tests.cli.conftest import Freshtune
@@ -16,7 +16,7 @@ def ran(freshtune: Freshtune, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Ti
     """Run with 3 epochs, then with 7; nothing is too young to be collected."""
     monkeypatch.setenv("FRESHTUNE_HOME", str(tiny.folder))
     monkeypatch.delenv("FRESHTUNE_STORE", raising=False)
-    monkeypatch.setattr(housekeeping, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(marks, "GRACE_SECONDS", 0.0)
     for epochs in (3, 7):
         tiny.config["training"] = {"epochs": epochs}
         assert freshtune("run", "tiny").exit_code == 0
@@ -54,6 +54,24 @@ def test_garbage_is_shown_then_removed_and_built_again_when_wanted(freshtune: Fr
 def test_the_newest_results_are_kept_unless_told_otherwise(freshtune: Freshtune, ran: Tiny) -> None:
     assert json.loads(freshtune("store", "gc", "--json").stdout)["garbage"] == {}
     assert "freed" not in freshtune("store", "gc", "--yes").stdout
+
+
+def test_a_sample_is_forgotten_when_nobody_changed_it_for_long(
+    freshtune: Freshtune, ran: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert freshtune("run", "tiny", "--sample", "5").exit_code == 0
+    tried = ran.open_runner("tiny", sample=5).standing("model")
+    assert tried is not None
+    assert "samples" not in json.loads(freshtune("store", "gc", "--json").stdout)["garbage"]
+    monkeypatch.setattr(marks, "UNUSED_SECONDS", 0.0)
+    removed = json.loads(freshtune("store", "gc", "--keep", "0", "--yes", "--json").stdout)["garbage"]
+    assert removed["samples"]["count"] == 1
+    runner = ran.open_runner("tiny", sample=5)
+    assert runner.standing("model") is None
+    assert runner.store.fault("objects", tried.record.content) is not None
+    assert set(states(freshtune).values()) == {"fresh"}
+    assert freshtune("store", "verify").exit_code == 0
+    assert freshtune("run", "tiny", "--sample", "5").exit_code == 0
 
 
 def weights(tiny: Tiny) -> tuple[str, Path]:

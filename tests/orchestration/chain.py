@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +12,18 @@ from assets.config.home import Home
 from assets.config.pipeline import Pipeline
 from assets.errors import DataError, TransientError
 from assets.store.runner import Runner
-from assets.store.step import (
-    Build,
-    Check,
-    FileIndex,
-    Measurements,
-    Observation,
-    ObservedFile,
-    Outcome,
-    Settlement,
-    Step,
-)
+from assets.store.step import Build, Check, FileIndex, Measurements, Observation, Outcome, Settlement, Step
 from assets.store.store import Store
+from tests.chains import observe
 
 HERE = "tests.orchestration.chain"
 
 
-def pieces(roots: Sequence[str]) -> dict[str, str]:
-    """Stands for `assets.store.code.code_pieces`, which looks at the package `assets` only."""
-    return dict.fromkeys(roots, "1")
-
-
-def observe(config: Pipeline, index: FileIndex) -> Mapping[str, Observation]:
+def look(config: Pipeline, index: FileIndex) -> Mapping[str, Observation]:
     folder = Path(config.source.files[0])
-    paths = sorted(folder.iterdir()) if folder.exists() else []
-    if not paths:
+    if not folder.exists() or not any(folder.iterdir()):
         raise DataError("no files", where="source.files", fix="put a file there")
-    files = tuple(ObservedFile(path.name, str(path), index.sha256(path), path.stat().st_size) for path in paths)
-    digest = f"{zlib.crc32(json.dumps([(file.name, file.sha256) for file in files]).encode()):08x}"
-    return {"source": Observation("source", str(folder), digest, files)}
+    return observe(folder, index)
 
 
 def read(build: Build, *, sample: int | None) -> Measurements:
@@ -121,7 +103,7 @@ CHAIN = (
         "Reads.",
         f"{HERE}:read",
         configuration=("run.sample",),
-        externals=observe,
+        externals=look,
         checks=(Check("enough", "There are enough rows.", enough, blocking=True),),
         kinds=("parquet",),
     ),

@@ -9,14 +9,14 @@ import dagster as dg
 import pytest
 
 from assets.store import ingredients, program
-from tests.orchestration import chain
+from tests.chains import pieces
 from tests.orchestration.pipeline import Tiny
 
 
 @pytest.fixture(autouse=True)
 def _code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingredients, "code_pieces", chain.pieces)
-    monkeypatch.setattr(program, "code_pieces", chain.pieces)
+    monkeypatch.setattr(ingredients, "code_pieces", pieces)
+    monkeypatch.setattr(program, "code_pieces", pieces)
 
 
 @pytest.fixture

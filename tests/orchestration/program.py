@@ -3,7 +3,7 @@
 import signal
 
 from assets.store import program
-from tests.orchestration.chain import pieces
+from tests.chains import pieces
 
 if __name__ == "__main__":
     # Stopped from the keyboard it ends without a traceback.

@@ -121,8 +121,9 @@ import sys
 from pathlib import Path
 from assets.orchestration import launch
 from assets.store import ingredients, program
+from tests.chains import pieces
 from tests.orchestration import chain
-ingredients.code_pieces = program.code_pieces = chain.pieces
+ingredients.code_pieces = program.code_pieces = pieces
 from functools import partial
 home = chain.settings(Path(sys.argv[1]) / "home")
 opener = partial(chain.opened, home, chain.configuration(Path(sys.argv[1]) / "source", training={"epochs": 99}))

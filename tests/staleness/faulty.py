@@ -1,8 +1,9 @@
 """Runs the tiny chain again and again, each time with a fault at the next operation of the store.
 
 `python -m tests.staleness.faulty FAULT` prints one JSON object for each operation: what was struck, and what the next
-run found and did. A process of its own, since it forks, and since an audit hook cannot be taken back. Faults are made
-at what the operating system (or fsspec) is asked for, whatever the store's code looks like.
+run found and did. The first one is of a run that is not disturbed and tells all operations; the last one would strike
+behind them. A process of its own, since it forks, and since an audit hook cannot be taken back. Faults are made at what
+the operating system (or fsspec) is asked for, whatever the store's code looks like.
 
 Between two changes of the disk it makes no difference where a process dies, so `kill` counts changes only. `raise`
 counts what is read, listed and looked at too, but the same way to it through the store's code only once.
@@ -15,6 +16,8 @@ import errno
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -22,8 +25,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import fsspec
+
 from assets.config.home import Home
 from assets.config.pipeline import Pipeline
+from assets.progress import Sink, discard
 from assets.store import ingredients, lease
 from assets.store import storage as storage_module
 from assets.store.runner import Runner
@@ -40,6 +46,8 @@ DEPTH = 4
 LOOKS = ("os.listdir", "os.scandir")
 FSSPEC_CHANGES = ("pipe_file", "put_file", "rm")
 FSSPEC_LOOKS = ("cat_file", "find", "ls", "get_file")
+OWN = re.compile(r"(-\d+-)?\b[0-9a-f]{32}\b")
+"""What names of temporary files have of a process and of chance."""
 
 
 class Striker:
@@ -48,20 +56,22 @@ class Striker:
     Attributes:
         kill: whether the process dies there; else the operation fails.
         at: number of the operation that is struck, counted from 1.
+        said: file in which it is said what was struck, in the moment before.
         seen: what was counted.
     """
 
-    def __init__(self, folder: Path, at: int, *, kill: bool) -> None:
-        self.folder, self.at, self.kill = str(folder), at, kill
+    def __init__(self, folder: Path, at: int, said: Path, *, kill: bool) -> None:
+        self.folder, self.at, self.said, self.kill = str(folder), at, said, kill
         self.seen: list[str] = []
         self._places: set[tuple[str, tuple[tuple[str, int], ...]]] = set()
 
     def count(self, what: str, path: Any, half: Callable[[], object] | None = None, *, changes: bool = True) -> None:
         if (self.kill and not changes) or self._known(what):
             return
-        self.seen.append(f"{what} {path}".replace(self.folder, ""))
+        self.seen.append(OWN.sub("*", f"{what} {path}".replace(self.folder, "")))
         if len(self.seen) != self.at:
             return
+        self.said.write_text(self.seen[-1])
         if half is not None:
             half()
         if self.kill:
@@ -119,14 +129,15 @@ class Striker:
         sys.addaudithook(self.audit)
 
     def watch_bucket(self, storage: BucketStorage, *, late: bool) -> None:
-        """Strike before an operation is asked for, or `late`, after it was done and before the answer is here."""
-        for name in (*FSSPEC_CHANGES, *FSSPEC_LOOKS):
-            setattr(storage._system, name, self._struck(name, getattr(storage._system, name), late))
+        """Strike before an operation is asked for, or `late`: after a change was done and before the answer is here."""
+        for name in FSSPEC_CHANGES if late else (*FSSPEC_CHANGES, *FSSPEC_LOOKS):
+            setattr(storage._system, name, self._struck(name, getattr(storage._system, name), storage._root, late))
 
-    def _struck(self, name: str, operation: Callable[..., Any], late: bool) -> Callable[..., Any]:
+    def _struck(self, name: str, operation: Callable[..., Any], root: str, late: bool) -> Callable[..., Any]:
         def struck(*given: Any, **more: Any) -> Any:
             half = (lambda: operation(*given, **more)) if late else None
-            self.count(name, given[0], half, changes=name in FSSPEC_CHANGES)
+            there = str(given[1] if name == "put_file" else given[0]).replace(root, "")
+            self.count(name, there, half, changes=name in FSSPEC_CHANGES)
             return operation(*given, **more)
 
         return struck
@@ -189,7 +200,7 @@ class Scenario:
         self.folder, self.repair = folder, repair
         self.store = url or str(folder / "home" / "store")
 
-    def runner(self, salt: str = "") -> Runner:
+    def runner(self, salt: str = "", sink: Sink = discard) -> Runner:
         home = Home(self.folder / "home", self.store, "default", "", None, self.folder / "dagster")
         config = {"task": {"labels": ["a", "b"]}, "source": {"files": ["x"]}, "base_model": {"name": "m"}}
         return Runner(
@@ -198,6 +209,7 @@ class Scenario:
             name="tiny",
             config=Pipeline.model_validate({**config, "splits": {"salt": salt}}),
             home=home,
+            sink=sink,
         )
 
     def prepare(self) -> None:
@@ -214,9 +226,17 @@ class Scenario:
             (damaged,) = (file for file in storage.children(name) if file != MANIFEST)
             storage.remove(f"{name}/{damaged}")
 
+    def prepare_like(self, other: Scenario) -> None:
+        """Make what the run that is struck starts from, from what another scenario made in a store like this one."""
+        shutil.copytree(other.folder, self.folder, dirs_exist_ok=True)
+        if self.repair:
+            source, target = BucketStorage(other.store), BucketStorage(self.store)
+            files = source._system.cat(source._system.find(source._root))
+            target._system.pipe({target._root + path.removeprefix(source._root): files[path] for path in files})
+
     def struck(self, at: int, *, kill: bool, late: bool) -> dict[str, Any]:
         """Run with a fault; what was counted, and what became of the run."""
-        striker = Striker(self.folder / "home", at, kill=kill)
+        striker = Striker(self.folder / "home", at, self.folder / "struck", kill=kill)
         if "://" not in self.store:
             striker.watch_disk()
         try:
@@ -232,49 +252,48 @@ class Scenario:
         return {"seen": list(striker.seen), "end": end}
 
     def next(self) -> dict[str, Any]:
-        """Look at what was left, and run again."""
-        found: dict[str, Any] = {"faults": self.faults(), "complete": self.complete()}
+        """Look at what was left, run again, and clear away what is not in the folder."""
+        struck = self.folder / "struck"
+        found: dict[str, Any] = {"struck": struck.read_text() if struck.exists() else None}
+        faults, complete = self.look()
         tiny_chain.calls.clear()
         run(self.runner())
         runner = self.runner()
-        return found | {
+        found |= {
+            "faults": faults,
+            "complete": complete,
             "called": list(tiny_chain.calls),
             "left": list(runner.plan().to_run),
             "contents": {step: content(runner, step) for step in ("letters", "upper", "release")},
             "log": [entry.fields["decision"] for entry in runner.store.log("default", "tiny")],
-            "faults_then": self.faults(),
+            "faults_then": self.look()[0],
         }
+        if isinstance(runner.store.storage, BucketStorage):
+            runner.store.storage._system.rm(runner.store.storage._root, recursive=True)
+        return found
 
-    def faults(self) -> list[str]:
-        if "://" not in self.store:
-            found = store_faults(Path(self.store))
-            return [fault for fault in found if not any(digest[:12] in fault for digest in self.damaged())]
-        store = self.runner().store
-        names = [
-            (kind, digest)
+    def look(self) -> tuple[list[str], list[str]]:
+        """What is not whole in the store but for what was damaged on purpose; and what is `complete`."""
+        runner = self.runner()
+        store, storage = runner.store, runner.store.storage
+        damaged = content(runner, "letters") if self.repair else "nothing"
+        faults = {
+            digest: store.fault(kind, digest)
             for kind in ("objects", "traces")
-            for start in store.storage.children(kind)
-            for digest in store.storage.children(f"{kind}/{start}")
-        ]
-        # Files without a manifest are no object yet, and are in nobody's way.
-        return [
-            f"{kind} {digest}: {store.fault(kind, digest)}"  # type: ignore[arg-type]
-            for kind, digest in names
-            if MANIFEST in store.storage.children(f"{kind}/{digest[:2]}/{digest}")
-            and digest not in self.damaged()
-            and store.fault(kind, digest)  # type: ignore[arg-type]
-        ]
+            # Files without a manifest are no object yet, and are in nobody's way.
+            for _, digest, name in (file.name.split("/") for file in storage.tree(kind) if file.name.count("/") == 2)
+            if name == MANIFEST
+        }
+        whole = {digest for digest, fault in faults.items() if fault is None}
+        said = [f"{digest}: {fault}" for digest, fault in faults.items() if fault is not None and digest != damaged]
+        if "://" not in self.store:
+            said += [fault for fault in store_faults(Path(self.store)) if damaged[:12] not in fault]
+        return said, self.complete(store, whole)
 
-    def damaged(self) -> set[str]:
-        """What was damaged on purpose, and may still be."""
-        return {content(self.runner(), "letters")} if self.repair else set()
-
-    def complete(self) -> list[str]:
+    def complete(self, store: Store, whole: set[str]) -> list[str]:
         """Functions whose result is recorded and whole, with today's settings; a decision, if the log has it."""
-        store = self.runner().store
-        storage = store.storage
-        keys = [key for start in storage.children("records") for key in storage.children(f"records/{start}")]
-        records = [record for record in map(store.record, keys) if record is not None and store.whole(record)]
+        keys = {file.name.split("/")[1] for file in store.storage.tree("records")}
+        records = [record for record in map(store.record, keys) if record and {record.content, record.trace} <= whole]
         names = {
             record.ingredients["step"].rpartition(":")[2]
             for record in records
@@ -300,41 +319,46 @@ def main() -> None:
     parser.add_argument("fault", choices=["kill", "raise", "late"])
     parser.add_argument("--store", help="fsspec URL; a memory:// store lives in one process, so that cannot be killed")
     parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--every", type=int, default=1, help="strike each so many operations only")
+    parser.add_argument("--first", type=int, default=1, help="number of the first operation that is struck")
     given = parser.parse_args()
-    # Leases that a living process lost are taken over at once.
-    lease.PATIENCE_SECONDS, lease.POLL_SECONDS = 0.05, 0.01
+    # Leases that a living process lost are taken over at once; no beat is counted among the operations.
+    lease.PATIENCE_SECONDS, lease.POLL_SECONDS, lease.BEAT_SECONDS = 0.05, 0.01, 1000.0
     vars(ingredients)["code_pieces"] = lambda roots: dict.fromkeys(roots, "1")
-    with tempfile.TemporaryDirectory() as folder:
+    if given.store:
+        fsspec.get_filesystem_class(given.store.partition(":")[0])
+    with tempfile.TemporaryDirectory() as warm, tempfile.TemporaryDirectory() as ready:
         # Whatever is imported on the way is imported once, here, and not in every child.
-        warm = Scenario(Path(folder), "memory://warm", repair=True)
-        warm.prepare()
-        run(warm.runner())
-    at = 0
-    while True:
-        with tempfile.TemporaryDirectory() as folder:
-            url = f"{given.store}/{at}" if given.store else None
-            scenario = Scenario(Path(folder), url, repair=given.repair)
-            found = _attempt(scenario, at, given.fault)
-        sys.stdout.write(json.dumps({"at": at, **found}) + "\n")
-        if at and found["end"] == "succeeded" and len(found["seen"]) < at:
-            return
-        at += 1
+        imported = Scenario(Path(warm), "memory://warm", repair=True)
+        imported.prepare()
+        run(imported.runner())
+        start = Scenario(Path(ready), "memory://start", repair=given.repair)
+        start.prepare()
+        operations = _attempt(start, given, 0)
+        for at in range(given.first, operations + 2, given.every):
+            _attempt(start, given, at)
 
 
-def _attempt(scenario: Scenario, at: int, fault: str) -> dict[str, Any]:
-    def struck() -> dict[str, Any]:
-        return scenario.struck(at, kill=fault == "kill", late=fault == "late")
+def _attempt(start: Scenario, given: argparse.Namespace, at: int) -> int:
+    """Strike one operation, look at what comes of it, and print it; how many operations there were."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Processes that share the operations never share a store.
+        url = f"{given.store}/{given.first}/{at}" if given.store else None
+        scenario = Scenario(Path(folder), url, repair=given.repair)
 
-    def prepared_and_both() -> dict[str, Any]:
-        scenario.prepare()
-        return struck() | scenario.next()
+        def disturbed() -> dict[str, Any]:
+            if url is None:
+                scenario.prepare()
+            else:
+                scenario.prepare_like(start)
+            return scenario.struck(at, kill=given.fault == "kill", late=given.fault == "late")
 
-    if scenario.store.startswith("memory://"):
-        found: dict[str, Any] = in_a_child(prepared_and_both)
-        return found
-    in_a_child(scenario.prepare)
-    first = in_a_child(struck) or {"end": "killed"}
-    return {**first, **in_a_child(scenario.next)}
+        if scenario.store.startswith("memory://"):
+            found: dict[str, Any] = in_a_child(lambda: disturbed() | scenario.next())
+        else:
+            found = (in_a_child(disturbed) or {"end": "killed"}) | in_a_child(scenario.next)
+    sys.stdout.write(json.dumps({"at": at, **found}) + "\n")
+    return len(found.get("seen", []))
 
 
 if __name__ == "__main__":

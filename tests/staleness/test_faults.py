@@ -10,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -17,31 +19,45 @@ import pytest
 from tests.project import ROOT
 
 FUNCTIONS = {"letters", "upper", "shared", "decide"}
-LEAST = 40
+LEAST = 20
 """Fewer operations than any scenario has: less would mean that faults are made where nothing happens."""
 
 
-def attempts(*options: str, **settings: str) -> list[dict[str, Any]]:
-    """What `faulty` reports; the first attempt has no fault."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.staleness.faulty", *options],
-        cwd=ROOT,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def attempts(*options: str, processes: int = 1, **settings: str) -> list[dict[str, Any]]:
+    """What `faulty` reports, from processes that share the operations among them; the first attempt has no fault."""
+
+    def share(first: int) -> list[dict[str, Any]]:
+        shared = ("--every", str(processes), "--first", str(first))
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.staleness.faulty", *options, *shared],
+            cwd=ROOT,
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    with ThreadPoolExecutor(processes) as pool:
+        shares = list(pool.map(share, range(1, processes + 1)))
+    struck = [attempt for _, *attempts in shares for attempt in attempts]
+    return [shares[0][0], *sorted(struck, key=itemgetter("at"))]
 
 
 def check(found: list[dict[str, Any]], *, repair: bool) -> None:
     undisturbed, *struck = found
+    assert "failed" not in undisturbed, undisturbed
+    operations = undisturbed["seen"]
     assert undisturbed["end"] == "succeeded"
     assert undisturbed["called"] == undisturbed["left"] == undisturbed["faults"] == []
-    assert len(struck) == len(undisturbed["seen"]) + 1 > LEAST
-    for attempt, operation in zip(struck, [*undisturbed["seen"], "none"], strict=True):
-        said = f"{operation}: {attempt}"
+    assert len(operations) > LEAST
+    # Each operation was struck, and the last attempt came behind them all.
+    assert [attempt["at"] for attempt in struck] == list(range(1, len(operations) + 2))
+    assert [attempt["struck"] for attempt in struck] == [*operations, None]
+    assert struck[-1]["end"] == "succeeded"
+    for attempt in struck:
+        said = str(attempt)
         assert "failed" not in attempt, said
         assert attempt["faults"] == attempt["faults_then"] == [], said
         missing = FUNCTIONS - set(attempt["complete"])

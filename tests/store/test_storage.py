@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import json
@@ -44,6 +45,60 @@ def test_create_leaves_what_is_there_and_replace_does_not(storage: Storage) -> N
     storage.remove("a/b.json")
     storage.remove("a/b.json")
     assert storage.children("a") == []
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> BucketStorage:
+    """An object storage whose client is given what befalls it: `monkeypatch.setattr(bucket._system, ...)`."""
+    storage = BucketStorage(f"memory://{uuid.uuid4().hex}")
+    # fsspec's memory is one for all, and not to be patched.
+    monkeypatch.setattr(storage, "_system", copy.copy(storage._system))
+    return storage
+
+
+def test_an_object_storage_knows_its_own_write_again_when_the_answer_was_lost(
+    bucket: BucketStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = bucket._system.pipe_file
+
+    def put_twice(path: str, data: bytes, mode: str) -> None:
+        put(path, data, mode=mode)
+        put(path, data, mode=mode)
+
+    def find_taken(path: str, data: bytes, mode: str) -> None:
+        raise FileExistsError(path)
+
+    monkeypatch.setattr(bucket._system, "pipe_file", put_twice)
+    assert bucket.create("a", b"mine")
+    assert not bucket.create("a", b"another's")
+    assert bucket.read("a") == b"mine"
+    # What was in the way was removed meanwhile.
+    monkeypatch.setattr(bucket._system, "pipe_file", find_taken)
+    assert not bucket.create("b", b"mine")
+
+
+def test_a_file_of_an_object_storage_that_cannot_be_read_is_not_taken_for_gone(
+    bucket: BucketStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ClientError(Exception):
+        """Of a client whose errors are no OSErrors, as botocore's."""
+
+    get = bucket._system.cat_file
+
+    def fail(path: str, **more: object) -> bytes:
+        if path.endswith("/b"):
+            raise ClientError("no route to host")
+        data: bytes = get(path, **more)
+        return data
+
+    bucket.replace("a", b"1")
+    bucket.replace("b", b"2")
+    assert bucket.read_all(["a", "b", "c"]) == {"a": b"1", "b": b"2"}
+    assert bucket.read_all([]) == {}
+    monkeypatch.setattr(bucket._system, "cat_file", fail)
+    for read in (lambda: bucket.read("b"), lambda: bucket.read_all(["a", "b", "c"])):
+        with pytest.raises(OSError, match=f"{bucket.url}: no route to host"):
+            read()
 
 
 def test_a_folder_is_published_whole_and_the_first_one_stands(storage: Storage, tmp_path: Path) -> None:

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from assets.errors import DataError
-from assets.store.step import (
-    Build,
-    Check,
-    FileIndex,
-    Measurements,
-    Observation,
-    ObservedFile,
-    Outcome,
-    Settlement,
-    Step,
-)
+from assets.store.step import Build, Check, Measurements, Outcome, Settlement, Step
+from tests.chains import observe
 
 calls: list[str] = []
 settled: list[int] = []
-
-
-def observe(folder: Path, index: FileIndex) -> Mapping[str, Observation]:
-    files = tuple(
-        ObservedFile(path.name, str(path), index.sha256(path), path.stat().st_size) for path in sorted(folder.iterdir())
-    )
-    digest = json.dumps([(file.name, file.sha256) for file in files])
-    return {"source": Observation("source", str(folder), digest, files)}
 
 
 def letters(build: Build, *, sample: int | None) -> Measurements:
