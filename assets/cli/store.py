@@ -48,8 +48,8 @@ def store(verb: VerbArgument, keep: Keep = None, yes: Yes = False, json: Json = 
     [bold]verify[/]: reads everything and checks every digest
     [bold]migrate[/]: brings a store of an earlier format to the present one
 
-    gc keeps what pipelines stand for, what promotion logs name, the newest results, and what a running process uses.
-    What was removed is simply built again where it is wanted.
+    gc keeps what pipelines stand for, what promotion logs name, the newest results, and what a running process uses;
+    a sample that nobody changed for 30 days goes. What was removed is simply built again where it is wanted.
     """
     if verb is not Verb.GC and (keep is not None or yes):
         raise ConfigurationError(f"{verb} takes neither --keep nor --yes", where="store", fix=f"freshtune store {verb}")
