@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from assets.raw.rows import origins
 from assets.session import open_runner
 from assets.store import storage
 from tests.project import ROWS, Project
@@ -256,8 +257,8 @@ def quarantined(project: Project) -> dict[str, Any]:
     assert validated is not None
     store = runner.store
     [row] = pq.read_table(store.open("objects", validated.record.content) / "quarantine.parquet").to_pylist()
-    origins = pq.read_table(store.open("traces", raw.record.trace) / "origins.parquet").to_pylist()
-    [origin] = [origin for origin in origins if origin["row_id"] == row["row_id"]]
+    places = origins(store.open("objects", raw.record.content), store.open("traces", raw.record.trace)).to_pylist()
+    [origin] = [origin for origin in places if origin["row_id"] == row["row_id"]]
     found: dict[str, Any] = {**row, **origin}
     return found
 

@@ -75,9 +75,9 @@ def trace(project: Project, step: str) -> Path:
 
 
 def origins(project: Project) -> list[dict[str, Any]]:
-    import pyarrow.parquet as pq
+    from assets.raw import rows
 
-    found: list[dict[str, Any]] = pq.read_table(trace(project, "raw") / "origins.parquet").to_pylist()
+    found: list[dict[str, Any]] = rows.origins(content(project, "raw"), trace(project, "raw")).to_pylist()
     return found
 
 
@@ -217,9 +217,9 @@ def champion(project: Project) -> Any:
 
 
 def test_splits_open_with_datasets(built: Project) -> None:
-    from datasets import load_from_disk
+    from assets.splits.rows import dataset
 
-    sides = load_from_disk(str(content(built, "splits") / "dataset"))
+    sides = dataset(content(built, "splits"), LABELS)
     assert {name: side.num_rows for name, side in sides.items()} == stood(built, "splits").measurements["rows"]
     assert sum(side.num_rows for side in sides.values()) == ROWS
     assert sides["test"].features["label"].names == list(LABELS)
@@ -230,13 +230,14 @@ def test_splits_open_with_datasets(built: Project) -> None:
 def test_model_loads_with_plain_transformers_and_gives_the_same_predictions(built: Project) -> None:
     import pyarrow.parquet as pq
     import torch
-    from datasets import load_from_disk
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from assets.splits.rows import read_side
 
     folder = content(built, "model") / "model"
     assert not list(folder.glob("*.bin"))
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    rows = load_from_disk(str(content(built, "splits") / "dataset"))["test"].to_dict()
+    rows = read_side(content(built, "splits"), "test").to_pydict()
     with torch.inference_mode():
         inputs = AutoTokenizer.from_pretrained(folder)(rows["text"], padding=True, truncation=True, return_tensors="pt")
         chosen = model(**inputs).logits.argmax(1).tolist()
@@ -296,7 +297,7 @@ def test_a_damaged_store_is_noticed_by_these_tests(project: Project) -> None:
         path.write_bytes(b"")
 
     harm: list[tuple[Callable[[Path], object], Path, str]] = [
-        (Path.unlink, content(project, "raw") / "rows.parquet", "other files than in its manifest"),
+        (Path.unlink, content(project, "raw") / "rejected.parquet", "other files than in its manifest"),
         (Path.unlink, content(project, "splits") / "manifest.json", "no manifest"),
         (emptied, trace(project, "model") / "curve.png", "other files than in its manifest"),
     ]

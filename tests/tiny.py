@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from assets.splits.rows import OVERLAY
+from assets.splits.rule import SIDES
+from assets.store.digests import write_json
+from assets.store.links import write_links
+from assets.store.store import Store
+from assets.store.tables import ID, write_table
 from assets.tasks.loading import quiet
 
 NEUTRAL = [
@@ -30,30 +41,47 @@ def make_rows(n: int, seed: int) -> list[tuple[str, str]]:
     return list(rows.items())
 
 
-def make_splits(folder: Path, rows: Sequence[tuple[str, str]], labels: Sequence[str] = LABELS) -> Path:
-    """Write what the step `splits` writes, in `folder/dataset`: 60 % train, 20 % validation, 20 % test."""
-    import datasets
+def make_object(store: Store, files: Mapping[str, Any], links: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Publish tables (`.feather`, `.parquet`) and JSON values as an object; returns its digest."""
+    write = {".feather": write_table, ".parquet": lambda path, table: pq.write_table(table, path), ".json": write_json}
+    with store.staged() as folder:
+        for name, content in files.items():
+            write[Path(name).suffix](folder / name, content)
+        if links is not None:
+            write_links(folder, links)
+        return store.publish("objects", folder)
 
-    features = datasets.Features(
-        {
-            "row_id": datasets.Value("string"),
-            "text": datasets.Value("string"),
-            "label": datasets.ClassLabel(names=list(labels)),
-            "group": datasets.Value("string"),
-        }
-    )
-    identified = [(f"{at:032x}", text, label) for at, (text, label) in enumerate(rows)]
-    cuts = {"train": slice(0, len(rows) * 3 // 5), "validation": slice(len(rows) * 3 // 5, len(rows) * 4 // 5)}
-    cuts["test"] = slice(cuts["validation"].stop, None)
 
-    def side(cut: slice) -> Any:
-        row_ids, texts, names = zip(*identified[cut], strict=True)
-        columns = {"row_id": row_ids, "text": texts, "label": [labels.index(name) for name in names], "group": row_ids}
-        return datasets.Dataset.from_dict(columns, features=features)
+def make_shard(store: Store, rows: pa.Table) -> str:
+    """Publish rows as a shard of `raw`: row_id (hexadecimal), text, label, further columns, all strings."""
+    ids = pa.array([bytes.fromhex(row_id) for row_id in rows["row_id"].to_pylist()], ID)
+    files = {"rows.feather": rows.drop_columns("row_id"), "ids.feather": pa.table({"row_id": ids})}
+    return make_object(store, files)
 
-    datasets.disable_progress_bars()
-    datasets.DatasetDict({name: side(cut) for name, cut in cuts.items()}).save_to_disk(folder / "dataset")
-    return folder
+
+def make_splits(store: Store, rows: Sequence[tuple[str, str]], sides: Sequence[str] | None = None) -> Path:
+    """Publish what the step `splits` writes, and return its folder in the store.
+
+    Args:
+        store: where it goes.
+        rows: text and label; their place is their `row_id`, 32 hexadecimal digits.
+        sides: side of each row; None: 60 % train, 20 % validation, 20 % test, in this order.
+    """
+    if sides is None:
+        sides = [SIDES[(at * 5 >= len(rows) * 3) + (at * 5 >= len(rows) * 4)] for at in range(len(rows))]
+    texts, labels = zip(*rows, strict=True)
+    table = pa.table({"row_id": [f"{at:032x}" for at in range(len(rows))], "text": texts, "label": labels})
+    # Two shards, the later rows first: whoever reads them has to bring them into their order. As they came, texts are
+    # not in their normal form.
+    half = len(rows) // 2
+    halves = [table.slice(half), table.slice(0, half)]
+    links = {
+        "shards": [make_shard(store, rows.set_column(1, "text", pc.utf8_upper(rows["text"]))) for rows in halves],
+        "prepared": [make_object(store, {"texts.feather": rows.select(["text"])}) for rows in halves],
+    }
+    side = np.array([SIDES.index(side) for side in (*sides[half:], *sides[:half])], np.int8)
+    overlay = pa.table({"side": side, "group": np.arange(len(rows), dtype=np.int32)})
+    return store.open("objects", make_object(store, {"rows.json": [links, sides], OVERLAY: overlay}, links))
 
 
 def make_base_model(folder: Path) -> Path:

@@ -6,6 +6,9 @@ from typing import Any
 
 from assets.store.step import Check, Measurements, Outcome, Step
 
+SMALL_GROUP = 100
+"""Texts that one group may always have: a share of a few rows says nothing."""
+
 
 def _every_row_is_accounted_for(measurements: Measurements, pipeline: Any) -> Outcome:
     rows_in, kept, merged, quarantined = (measurements[name] for name in ("rows_in", "kept", "merged", "quarantined"))
@@ -13,6 +16,16 @@ def _every_row_is_accounted_for(measurements: Measurements, pipeline: Any) -> Ou
         passed=rows_in == kept + merged + quarantined,
         message=f"{rows_in} rows came in; {kept} kept + {merged} merged + {quarantined} quarantined",
         values={"rows_in": rows_in, "kept": kept, "merged": merged, "quarantined": quarantined},
+    )
+
+
+def _largest_group_within_limit(measurements: Measurements, pipeline: Any) -> Outcome:
+    largest, kept, limit = measurements["largest_group"], measurements["kept"], pipeline.cleaning.max_group
+    return Outcome(
+        passed=largest <= max(SMALL_GROUP, limit * kept),
+        message=f"the largest group has {largest:,} of {kept:,} texts ({largest / kept:.1%}); {limit:.0%} or "
+        f"{SMALL_GROUP} may be",
+        values={"largest_group": largest, "kept": kept, "max_group": limit},
     )
 
 
@@ -24,7 +37,14 @@ STEP = Step(
     ),
     function="assets.cleaned.clean:clean",
     inputs=("validated",),
-    configuration=("cleaning",),
+    configuration=(
+        "cleaning.unicode",
+        "cleaning.whitespace",
+        "cleaning.near_duplicates",
+        "cleaning.conflicts",
+        "cleaning.newest_by",
+    ),
+    environment=("pyarrow:major",),
     checks=(
         Check(
             name="every_row_is_accounted_for",
@@ -32,6 +52,13 @@ STEP = Step(
             judge=_every_row_is_accounted_for,
             blocking=True,
         ),
+        Check(
+            name="largest_group_within_limit",
+            description="No group of near-duplicates has more than `cleaning.max_group` of the texts: one side would "
+            "get them all.",
+            judge=_largest_group_within_limit,
+            blocking=True,
+        ),
     ),
-    kinds=("python", "parquet"),
+    kinds=("python", "arrow"),
 )

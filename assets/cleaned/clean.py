@@ -2,184 +2,260 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.cleaned.near_duplicates import group
-from assets.cleaned.normalise import normalise
+from assets.cleaned.conflicts import Rule, choose, read_time
+from assets.cleaned.near_duplicates import Sets, group
+from assets.cleaned.ngrams import Indices, prefixes
+from assets.cleaned.overlay import Decide, Labels, Overlay, find_equal, name_groups, resolve
 from assets.errors import DataError
+from assets.raw.rows import shard_ids
+from assets.store.digests import write_json
+from assets.store.links import linked, read_links, write_links
+from assets.store.tables import Ids, as_ids, digest_of_rows, hexadecimal, order_of, read_tables, write_table
+from assets.validated.rows import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
-    from assets.store.step import Build, Measurements
+    from assets.cleaned.normalise import Form
+    from assets.store.step import Build, Measurements, Part
 
 CONFLICTING_LABELS = "conflicting_labels"
 
 
-@dataclass(frozen=True)
-class Overlay:
-    """What becomes of each row. Rows are named by their index in the order of `row_id`.
+class Rows(NamedTuple):
+    """The accepted rows, in the order of `row_id`.
 
     Attributes:
-        kept: row that stays → how many rows it stands for, itself among them.
-        merged: row → the kept row with an equal text.
-        conflicting: row whose text occurs with different labels → the labels, in words.
-        group: kept row, or lowest row of a conflicting text → lowest kept row of its group. Conflicting texts count as
-            members, so that a conflict that turns up later does not take a group apart; groups of conflicting texts
-            alone are left out.
+        at: where each lies in the shards.
+        ids: identifiers.
+        keys: of their texts.
+        labels: indices in `names`.
+        names: of labels.
     """
 
-    kept: dict[int, int]
-    merged: dict[int, int]
-    conflicting: dict[int, str]
-    group: dict[int, int]
-
-
-def resolve(texts: Sequence[str], labels: Sequence[str], near_duplicates: Mapping[str, Any] | None) -> Overlay:
-    """Decide what becomes of each row.
-
-    Args:
-        texts: normalised text of each row, in the order of `row_id`.
-        labels: label of each row.
-        near_duplicates: `similarity` and `ngram` (see `assets.cleaned.near_duplicates.group`), or None not to look.
-    """
-    rows_of: defaultdict[str, list[int]] = defaultdict(list)
-    for row, text in enumerate(texts):
-        rows_of[text].append(row)
-    overlay = Overlay({}, {}, {}, {})
-    for first, *others in rows_of.values():
-        counts = Counter(labels[row] for row in (first, *others))
-        if len(counts) > 1:
-            detail = ", ".join(f"{label}: {count} row{'s' * (count > 1)}" for label, count in sorted(counts.items()))
-            overlay.conflicting.update(dict.fromkeys((first, *others), f"the same text has the labels {detail}"))
-        else:
-            overlay.kept[first] = 1 + len(others)
-            overlay.merged.update(dict.fromkeys(others, first))
-    firsts = [rows[0] for rows in rows_of.values()]
-    groups = range(len(firsts)) if near_duplicates is None else group(list(rows_of), **near_duplicates)
-    lowest_kept: dict[int, int] = {}
-    for first, root in zip(firsts, groups, strict=True):
-        if first in overlay.kept:
-            lowest_kept.setdefault(root, first)
-    for first, root in zip(firsts, groups, strict=True):
-        if root in lowest_kept:
-            overlay.group[first] = lowest_kept[root]
-    return overlay
+    at: Indices
+    ids: Ids
+    keys: Ids
+    labels: Labels
+    names: list[str]
 
 
 def clean(
-    build: Build, *, unicode: Literal["NFC", "NFKC"] | None, whitespace: bool, near_duplicates: Mapping[str, Any] | None
+    build: Build,
+    *,
+    unicode: Form | None,
+    whitespace: bool,
+    near_duplicates: Mapping[str, Any] | None,
+    conflicts: Rule,
+    newest_by: str | None,
 ) -> Measurements:
     """Normalise, merge equal texts, quarantine conflicting labels and group near-duplicates.
 
     Content:
-        rows.parquet: row_id, text (normalised), label, count (rows that it stands for, itself among them), group
-            (row_id of the group's lowest row), and the further columns of the input; one row for each text.
-        merged.parquet: row_id, kept (row_id of the row of rows.parquet with an equal text).
+        rows.json: how many rows stay, and the digest of their identifiers, texts' keys, groups and counts in order,
+            and of the texts in quarantine that hold some of them together.
+        merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
         quarantine.parquet: row_id, text (as it came), label, expectation, detail.
-        withheld.parquet: row_id, text (normalised), group; one row for each text in quarantine whose group has kept
-            rows: it still counts when sides are given to groups.
+        layout/: links `shards` as raw has them and `prepared` (see `assets.cleaned.shard`), in the same order;
+            rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each of their
+            rows. See `assets.cleaned.rows`.
 
     Args:
         build: input `validated`.
         unicode: Unicode normal form, or None.
         whitespace: whether white space is normalised.
         near_duplicates: `similarity` and `ngram`, or None to group nothing.
+        conflicts: which label stays where the same text has several; the other rows go to quarantine.
+        newest_by: further column by which rows are new, or None.
+
+    Returns:
+        rows_in, kept, merged, quarantined, groups (of two texts or more), near_duplicates (texts in these),
+        largest_group (in texts), labels (of the rows that stay).
 
     Raises:
-        DataError: no row is left.
+        DataError: no row is left, or a value of `newest_by` is no time.
     """
-    rows = pq.read_table(build.inputs["validated"] / "rows.parquet").sort_by("row_id")
-    texts = [normalise(text, unicode=unicode, whitespace=whitespace) for text in rows["text"].to_pylist()]
-    labels = rows["label"].to_pylist()
-    build.progress.message(f"comparing {len(texts)} texts")
-    overlay = resolve(texts, labels, near_duplicates)
-    if not overlay.kept:
-        raise _nothing_left(texts, overlay)
-    for name, table in _tables(rows, texts, overlay).items():
-        pq.write_table(table, build.content / f"{name}.parquet", compression="zstd")
-    return _measure(build.content, rows_in=len(rows))
+    validated = build.inputs["validated"]
+    shards, digests = linked(validated, "shards"), read_links(validated)["shards"]
+    parts = _prepare(build, digests, {"unicode": unicode, "whitespace": whitespace, "near_duplicates": near_duplicates})
+    prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
+    known = read_tables(prepared, "keys.feather")
+    rows = _accepted(validated, shards, known)
+    equal = find_equal(rows.keys, rows.labels)
+    contested = np.sort(equal.rows[np.repeat(equal.conflicting, equal.sizes)])
+    columns = ["text"] if newest_by is None else ["text", newest_by]
+    as_they_came = _some(shards, lengths, columns, rows.at[contested])
+    overlay = resolve(equal, rows.labels, _decider(conflicts, newest_by, rows, contested, as_they_came))
+    if (overlay.into < 0).all():
+        raise _nothing_left(overlay, as_they_came)
+    build.progress.message(f"comparing {len(overlay.texts):,} texts")
+    groups = rows.at[overlay.texts]
+    if near_duplicates is not None:
+        groups = _near_duplicates(prepared, lengths, known, groups, near_duplicates["similarity"])
+    named = name_groups(overlay, groups)
+    _write_overlay(build.content, rows, overlay, named, size=len(known))
+    write_links(build.content, {"shards": digests, "prepared": [part.digest for part in parts]})
+    merged = _merged(rows, overlay)
+    pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
+    texts = as_they_came["text"].take(np.searchsorted(contested, list(overlay.conflicting)))
+    pq.write_table(_quarantine(rows, overlay, texts), build.content / "quarantine.parquet", compression="zstd")
+    return _measure(rows, overlay, named, merged=len(merged))
 
 
-def _tables(rows: pa.Table, texts: Sequence[str], overlay: Overlay) -> dict[str, pa.Table]:
-    """The tables of the content, each sorted by `row_id`."""
-    row_ids = rows["row_id"].to_pylist()
+def _prepare(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -> list[Part]:
+    assert build.part is not None
+    parts = []
+    with build.progress.bar("shards prepared", total=len(shards)) as advance:
+        for shard in shards:
+            parts.append(
+                build.part(
+                    "assets.cleaned.shard:prepare", settings, inputs={"shard": shard}, environment=("pyarrow:major",)
+                )
+            )
+            advance(1)
+    return parts
 
-    def ids(indices: Sequence[int]) -> pa.Array:
-        return pa.array([row_ids[index] for index in indices], pa.string())
 
-    def normalised(indices: Sequence[int]) -> pa.Array:
-        return pa.array([texts[index] for index in indices], pa.string())
+def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table) -> Rows:
+    at = np.flatnonzero(accepted(validated))
+    ids = shard_ids(shards).take(at, axis=0)
+    order = order_of(ids)
+    at = at[order]
+    labels = known["label"].combine_chunks()
+    keys = as_ids(known["key"]).take(at, axis=0)
+    return Rows(at, ids.take(order, axis=0), keys, labels.indices.to_numpy()[at], labels.dictionary.to_pylist())
 
-    kept, merged, conflicting = (sorted(part) for part in (overlay.kept, overlay.merged, overlay.conflicting))
-    withheld = [row for row in conflicting if row in overlay.group]
-    further = [name for name in rows.column_names if name not in {"row_id", "text", "label"}]
-    labels = rows["label"].cast(pa.string())
+
+def _some(shards: Sequence[Path], lengths: Sequence[int], columns: Sequence[str], at: Indices) -> pa.Table:
+    """Columns of some rows of the shards, in the order in which they are named; other shards are not read."""
+    order = np.argsort(at)
+    ends = np.cumsum(lengths)
+    found = [pa.table({name: pa.array([], pa.string()) for name in columns})]
+    for shard, end, length in zip(shards, ends, lengths, strict=True):
+        first, last = np.searchsorted(at[order], (end - length, end))
+        if first < last:
+            table = read_tables([shard], "rows.feather", columns)
+            found.append(table.take(at[order[first:last]] - (end - length)))
+    return pa.concat_tables(found).take(np.argsort(order))
+
+
+def _decider(rule: Rule, newest_by: str | None, rows: Rows, contested: Indices, as_they_came: pa.Table) -> Decide:
+    times: dict[int, datetime | None] = {}
+    if newest_by is not None:
+        names = hexadecimal(rows.ids[contested]).to_pylist()
+        for row, row_id, value in zip(contested.tolist(), names, as_they_came[newest_by].to_pylist(), strict=True):
+            times[row] = read_time(value, column=newest_by, row_id=row_id)
+
+    def decide(equal: Sequence[int], labels: Sequence[int]) -> tuple[int | None, str]:
+        label, why = choose(rule, [rows.names[label] for label in labels], [times.get(row) for row in equal])
+        return None if label is None else rows.names.index(label), why
+
+    return decide
+
+
+def _near_duplicates(
+    prepared: Sequence[Path], lengths: Sequence[int], known: pa.Table, texts: Indices, similarity: float
+) -> Indices:
+    """Group of each text, by where it lies."""
+    sizes = known["size"].to_numpy().astype(np.intp)
+    sets = Sets(
+        hashes=read_tables(prepared, "ngrams.feather")["ngram"].to_numpy(),
+        starts=np.cumsum(sizes) - sizes,
+        sizes=sizes,
+        prefixes=prefixes(sizes, similarity),
+        sketches=(known["sketch"].to_numpy(), known["sketch_2"].to_numpy()),
+    )
+    counts = np.zeros(len(sizes), bool)
+    counts[texts] = True
+    entries, first = [], 0
+    for part, rows in zip(prepared, lengths, strict=True):
+        some = slice(first, first + rows)
+        hashes = read_tables([part], "prefixes.feather")["ngram"].to_numpy()
+        found = np.repeat(np.arange(first, first + rows, dtype=np.uint64), sets.prefixes[some])
+        found |= hashes.astype(np.uint64) << np.uint64(32)
+        entries.append(found[np.repeat(counts[some], sets.prefixes[some])])
+        first += rows
+    return group(sets, np.concatenate(entries), similarity)[texts]
+
+
+def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, *, size: int) -> None:
+    count = overlay.counts()
+    stays = count > 0
+    kept, withheld = np.flatnonzero(stays), np.flatnonzero(~stays & (named >= 0))
+    # A group is digested as the place of its row among those that stay.
+    place = (np.cumsum(stays) - 1).astype(np.int32)
+    digest = digest_of_rows(
+        rows.ids.take(kept, axis=0),
+        rows.keys.take(kept, axis=0),
+        place[named[kept]],
+        count[kept],
+        rows.ids.take(withheld, axis=0),
+        place[named[withheld]],
+    )
+    write_json(content / "rows.json", {"rows": len(kept), "sha256": digest})
+    grouped = np.flatnonzero(named >= 0)
+    lie = {"kept": np.zeros(size, bool), "count": np.zeros(size, np.int32), "group": np.full(size, -1, np.int32)}
+    lie["kept"][rows.at] = stays
+    lie["count"][rows.at] = count
+    lie["group"][rows.at[grouped]] = rows.at[named[grouped]]
+    write_table(content / "layout" / "rows.feather", pa.table(lie), compressed=True)
+
+
+def _merged(rows: Rows, overlay: Overlay) -> pa.Table:
+    merged = np.flatnonzero((overlay.into >= 0) & (overlay.into != np.arange(len(overlay.into))))
+    return pa.table({"row_id": hexadecimal(rows.ids[merged]), "kept": hexadecimal(rows.ids[overlay.into[merged]])})
+
+
+def _quarantine(rows: Rows, overlay: Overlay, texts: pa.ChunkedArray) -> pa.Table:
+    lost = list(overlay.conflicting)
+    labels = [rows.names[label] for label in rows.labels[lost].tolist()]
+    return pa.table(
+        {
+            "row_id": hexadecimal(rows.ids[lost]),
+            "text": texts,
+            "label": pa.array(labels, pa.string()),
+            "expectation": pa.array([CONFLICTING_LABELS] * len(lost), pa.string()),
+            "detail": pa.array(overlay.conflicting.values(), pa.string()),
+        }
+    )
+
+
+def _measure(rows: Rows, overlay: Overlay, named: Indices, *, merged: int) -> Measurements:
+    kept = overlay.kept[overlay.kept >= 0]
+    sizes = np.bincount(named[kept])
+    labels = np.bincount(rows.labels[kept], minlength=len(rows.names)).tolist()
     return {
-        "rows": pa.table(
-            {
-                "row_id": ids(kept),
-                "text": normalised(kept),
-                "label": labels.take(kept),
-                "count": pa.array([overlay.kept[row] for row in kept], pa.int64()),
-                "group": ids([overlay.group[row] for row in kept]),
-                **{name: rows[name].take(kept) for name in further},
-            }
-        ),
-        "merged": pa.table({"row_id": ids(merged), "kept": ids([overlay.merged[row] for row in merged])}),
-        "quarantine": pa.table(
-            {
-                "row_id": ids(conflicting),
-                "text": rows["text"].take(pa.array(conflicting, pa.int64())),
-                "label": labels.take(pa.array(conflicting, pa.int64())),
-                "expectation": pa.array([CONFLICTING_LABELS] * len(conflicting), pa.string()),
-                "detail": pa.array([overlay.conflicting[row] for row in conflicting], pa.string()),
-            }
-        ),
-        "withheld": pa.table(
-            {
-                "row_id": ids(withheld),
-                "text": normalised(withheld),
-                "group": ids([overlay.group[row] for row in withheld]),
-            }
-        ),
+        "rows_in": len(rows.at),
+        "kept": len(kept),
+        "merged": merged,
+        "quarantined": len(overlay.conflicting),
+        "groups": int((sizes > 1).sum()),
+        "near_duplicates": int(sizes[sizes > 1].sum()),
+        "largest_group": int(sizes.max()),
+        "labels": {name: count for name, count in sorted(zip(rows.names, labels, strict=True)) if count},
     }
 
 
-def _measure(content: Path, *, rows_in: int) -> Measurements:
-    """Count what was written, so that the check of law 5 judges the result and not what was meant to be written."""
-    rows = pq.read_table(content / "rows.parquet", columns=["label", "group"])
-    sizes = Counter(rows["group"].to_pylist())
-    grouped = [size for size in sizes.values() if size > 1]
-    return {
-        "rows_in": rows_in,
-        "kept": len(rows),
-        "merged": pq.read_metadata(content / "merged.parquet").num_rows,
-        "quarantined": pq.read_metadata(content / "quarantine.parquet").num_rows,
-        "groups": len(grouped),
-        "near_duplicates": sum(grouped),
-        "largest_group": max(sizes.values()),
-        "labels": dict(sorted(Counter(rows["label"].to_pylist()).items())),
-    }
-
-
-def _nothing_left(texts: Sequence[str], overlay: Overlay) -> DataError:
-    if not texts:
+def _nothing_left(overlay: Overlay, as_they_came: pa.Table) -> DataError:
+    if not overlay.conflicting:
         return DataError(
             "there is no row to clean: validation accepted none",
             where="cleaned",
             fix="look at the rows that validation put in quarantine, and correct the source or `validation`",
         )
-    examples = "; ".join(f"{texts[row]!r}: {overlay.conflicting[row]}" for row in list(overlay.conflicting)[:3])
+    texts = as_they_came["text"].slice(0, 3).to_pylist()
+    examples = "; ".join(f"{text!r}: {why}" for text, why in zip(texts, overlay.conflicting.values(), strict=False))
     return DataError(
-        f"no row is left: each of the {len(texts)} rows has a text that occurs with different labels, for instance "
-        f"{examples}",
+        f"no row is left: each of the {len(overlay.conflicting)} rows has a text that occurs with different labels, "
+        f"for instance {examples}",
         where="cleaned",
         fix="correct the labels in the source, so that one text has one label, and check that `source.columns.label` "
         "names the column of labels",

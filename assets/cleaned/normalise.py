@@ -5,8 +5,16 @@ from __future__ import annotations
 import unicodedata
 from typing import Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 
-def normalise(text: str, *, unicode: Literal["NFC", "NFKC"] | None, whitespace: bool) -> str:
+Form = Literal["NFC", "NFKC"]
+
+_PLAIN = r"\A[!-~]+(?: [!-~]+)*\z"
+"""Printable ASCII with single spaces between words: no setting changes anything in it."""
+
+
+def normalise(text: str, *, unicode: Form | None, whitespace: bool) -> str:
     """Bring a text into its normal form; normalising again changes nothing.
 
     Args:
@@ -18,3 +26,19 @@ def normalise(text: str, *, unicode: Literal["NFC", "NFKC"] | None, whitespace: 
         text = unicodedata.normalize(unicode, text)
     # After the normal form, because NFKC turns some characters (U+00A8 for one) into a space and a mark.
     return " ".join(text.split()) if whitespace else text
+
+
+def normalised(texts: pa.Array, *, unicode: Form | None, whitespace: bool) -> pa.Array:
+    """Bring many texts into their normal form.
+
+    Only those that are not plain are looked at one by one: `pyarrow.compute.utf8_normalize` gives other results than
+    Python.
+
+    Args:
+        texts: strings without null.
+        unicode: as in `normalise`.
+        whitespace: as in `normalise`.
+    """
+    other = pc.invert(pc.match_substring_regex(texts, _PLAIN))
+    changed = [normalise(text, unicode=unicode, whitespace=whitespace) for text in texts.filter(other).to_pylist()]
+    return pc.replace_with_mask(texts, other, pa.array(changed, pa.string()))

@@ -27,9 +27,11 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _known_encoding(value: str) -> str:
     try:
-        codecs.lookup(value)
+        codecs.lookup("utf-8" if value == "auto" else value)
     except LookupError:
-        raise ValueError(f"{value!r} is no encoding that Python knows; for instance utf-8, latin-1, cp1252") from None
+        raise ValueError(
+            f"{value!r} is no encoding that Python knows; auto, or for instance utf-8, latin-1, cp1252"
+        ) from None
     return value
 
 
@@ -88,14 +90,17 @@ class Source(Section):
     files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
     """Paths, globs (`data/*.csv`, relative to the project's folder) or files of an installed package
     (`package://NAME/path`)."""
-    format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = "auto"
-    """What the files are; `auto` goes by the ending of each name."""
+    format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "arrow", "label_studio"] = "auto"
+    """What the files are, each plain or compressed by gzip or zstd; `auto` goes by the ending of each name, that before
+    `.gz` or `.zst`. `json` is one array of objects, `arrow` also streams and Feather, `label_studio` its export."""
     names: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
-    """Column names of CSV and TSV files that have no header line."""
+    """Column names of CSV and TSV files that have no header line. Commas, tabs, semicolons or bars divide a CSV file,
+    whichever give the columns; tabs a TSV file."""
     quoting: Literal["auto", "minimal", "none"] = "auto"
     """Whether `"` quotes fields of CSV and TSV files; `auto`: in CSV yes, in TSV no."""
-    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
-    """Encoding of CSV, TSV and JSONL files (a byte order mark is taken off)."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "auto"
+    """Encoding of text files (a byte order mark is taken off). `auto`: what the byte order mark says, else UTF-8, also
+    where up to a tenth of the lines are not (they go to quarantine), else what the bytes surely are, else an error."""
     columns: Columns = Columns()
     """Which columns hold what."""
 
@@ -103,7 +108,7 @@ class Source(Section):
     def _names_cover_columns(self) -> Self:
         if self.names is None:
             return self
-        if self.format in {"jsonl", "parquet"}:
+        if self.format not in {"auto", "csv", "tsv"}:
             raise ValueError(f"names: a {self.format} file names its columns itself; leave names out")
         missing = sorted({self.columns.text, self.columns.label, *self.columns.keep} - set(self.names))
         if missing:
@@ -166,6 +171,20 @@ class Cleaning(Section):
     """Whether runs of white space become one space and both ends are trimmed."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """When two texts are grouped, or null for exact duplicates only."""
+    max_group: Share = 0.1
+    """Largest share of the texts that one group may have before the steps after cleaning refuse to run; it may have
+    100 texts in any case."""
+    conflicts: Literal["quarantine", "majority", "newest"] = "quarantine"
+    """What goes to quarantine of rows with equal texts and different labels: all of them, or those that have not the
+    label of most of them (`majority`) or of the newest (`newest`); all of them where that is not one label."""
+    newest_by: Annotated[str, Field(min_length=1)] | None = None
+    """Column of `source.columns.keep` with times in ISO 8601, by which rows are new where `conflicts` is `newest`."""
+
+    @model_validator(mode="after")
+    def _newest_has_a_column(self) -> Self:
+        if (self.conflicts == "newest") != (self.newest_by is not None):
+            raise ValueError("newest_by names the column of times where `conflicts` is newest, and only there")
+        return self
 
 
 class Splits(Section):
@@ -179,6 +198,9 @@ class Splits(Section):
     """Changes which rows go where."""
     min_rows_per_label: Annotated[int, Field(ge=1)] = 2
     """Fewest rows of each label that each side must have."""
+    group_by: Annotated[str, Field(min_length=1)] | None = None
+    """Column of `source.columns.keep` whose values stay on one side, beside near-duplicates (a user, a document, a
+    day), or null. Rows without a value are free."""
 
     @model_validator(mode="after")
     def _room_for_train(self) -> Self:
@@ -278,6 +300,22 @@ class Pipeline(Section):
     """When to run without being asked, or null."""
     sensor: Sensor | None = Sensor()
     """How to watch the source, or null."""
+
+    @model_validator(mode="after")
+    def _grouped_by_what_is_kept(self) -> Self:
+        column, kept = self.splits.group_by, self.source.columns.keep
+        if column is not None and column not in kept:
+            raise ValueError(f"splits.group_by: {column} is not among source.columns.keep: {', '.join(kept) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _newest_by_what_is_kept(self) -> Self:
+        column, kept = self.cleaning.newest_by, self.source.columns.keep
+        if column is not None and column not in kept:
+            raise ValueError(
+                f"cleaning.newest_by: {column} is not among source.columns.keep: {', '.join(kept) or 'none'}"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from assets.errors import DataError
 from assets.evaluation.predict import load, predict
 from assets.store.digests import write_json
+from assets.store.links import checked
 from assets.store.step import Build, Measurements
 from assets.tasks import classification as task
 from assets.tasks.inputs import Side, read_side
@@ -45,10 +46,13 @@ def score(build: Build, *, labels: Sequence[str]) -> Measurements:
     predicted = [labels[at] for at in scores.argmax(axis=1)]
     confidence = scores.max(axis=1).tolist()
     baseline = build.part(
-        "assets.evaluation.baseline:baseline", {"labels": list(labels)}, {"splits": "splits"}, ("scikit-learn",)
+        "assets.evaluation.baseline:baseline",
+        {"labels": list(labels)},
+        inputs={"splits": build.digests["splits"]},
+        environment=("scikit-learn",),
     )
     metrics = task.metrics(side.labels, predicted, labels)
-    metrics["baseline"] = json.loads((baseline / "metrics.json").read_text(encoding="utf-8"))
+    metrics["baseline"] = json.loads(checked(baseline.content, "metrics.json").read_bytes())
     errors = confident_errors(side, predicted, confidence)
     columns = {
         "row_id": side.row_ids,

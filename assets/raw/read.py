@@ -1,60 +1,35 @@
-"""The step `raw`: parses every file of the source and keeps the ledger of what was taken in."""
+"""The step `raw`: parses every file of the source, batch by batch, and finds the distinct rows."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from dataclasses import dataclass, field
-from pathlib import Path
+import json
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets.errors import DataError, TransientError
-from assets.raw.kinds import decode, format_of, refuse_impostor
-from assets.raw.parse import Fault, Row, parse_delimited, parse_jsonl, parse_parquet
-from assets.store.digests import digest_json
+from assets.errors import DataError
+from assets.raw.kinds import format_of
+from assets.raw.shard import together
+from assets.store.digests import write_json
+from assets.store.links import checked, write_links
+from assets.store.tables import Ids, as_ids, digest_of_rows, distinct, hexadecimal, order_of, read_tables, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from assets.store.step import Build, Measurements, ObservedFile
+    from assets.store.step import Build, Measurements, ObservedFile, Part
 
-
-@dataclass
-class Ledger:
-    """What was taken in so far.
-
-    Attributes:
-        rows: row_id → values of each distinct row.
-        rejected: row_id → line, reason and detail of each distinct line that is no row.
-        origins: (row_id, file, line) of everything that was read.
-    """
-
-    rows: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
-    rejected: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    origins: list[tuple[str, str, int]] = field(default_factory=list)
-
-    def take(self, name: str, items: Iterable[Row | Fault]) -> None:
-        """Take in what was parsed from one file."""
-        for item in items:
-            if isinstance(item, Row):
-                row_id = digest_json(item.values)[:32]
-                self.rows[row_id] = item.values
-            else:
-                row_id = digest_json(["rejected", item.text])[:32]
-                found = (item.text, item.reason, item.detail)
-                # The same line may fail differently in two files; which file came first must not matter.
-                self.rejected[row_id] = min(found, self.rejected.get(row_id, found))
-            self.origins.append((row_id, name, item.line))
-
-    def keep_lowest(self, count: int) -> None:
-        """Keep only so many rows (also rejected ones), those with the lowest row_id."""
-        kept = set(sorted([*self.rows, *self.rejected])[:count])
-        self.rows = {row_id: values for row_id, values in self.rows.items() if row_id in kept}
-        self.rejected = {row_id: found for row_id, found in self.rejected.items() if row_id in kept}
-        self.origins = [origin for origin in self.origins if origin[0] in kept]
+BATCHES = 64
+"""Into how many batches small files of one format are gathered: few enough that many files cost little, and so many
+that a new file makes few of the others be parsed again."""
+LARGE_BYTES = 1 << 20
+"""A file of this size is a batch of its own."""
 
 
 def read(
@@ -69,9 +44,16 @@ def read(
 ) -> Measurements:
     """Parse the source's files.
 
+    Content:
+        rows.json: how many distinct rows, and the digest of their identifiers in order.
+        rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
+        layout/: links `shards` (see `assets.raw.shard.parse`); rows.feather with `kept` for each row of the shards.
+
+    Trace:
+        sources.json: `files` with name and sha256 of each; `shards` with the digests of those that were parsed.
+
     Args:
-        build: external `source`; content `rows.parquet` (row_id, text, label, kept columns) and `rejected.parquet`
-            (row_id, line_text, reason, detail); trace `origins.parquet` (row_id, file, line).
+        build: external input `source`.
         format: `auto`, `csv`, `tsv`, `jsonl` or `parquet`.
         names: columns of CSV and TSV files without a header line, or None.
         quoting: `auto`, `minimal` or `none`.
@@ -87,99 +69,110 @@ def read(
         ConfigurationError: a file's format cannot be told, or the encoding does not exist.
         TransientError: a file changed after it was looked at.
     """
-    keep = list(columns["keep"])
-    wanted = [columns["text"], columns["label"], *keep]
+    assert build.part is not None
     source = build.externals["source"]
-    ledger = Ledger()
+    wanted = [columns["text"], columns["label"], *columns["keep"]]
+    options = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted}
+    gathered = batches(source.files, format)
+    parts: list[Part] = []
     faults: list[DataError] = []
     with build.progress.bar("files read", total=len(source.files)) as advance:
-        for file in source.files:
+        for form, files in gathered:
             try:
-                items = _parse(file, wanted, configured=format, names=names, quoting=quoting, encoding=encoding)
-                ledger.take(file.name, items)
+                parts.append(
+                    build.part(
+                        "assets.raw.shard:parse", {"form": form, **options}, files=files, environment=("pyarrow:major",)
+                    )
+                )
             except DataError as error:
                 faults.append(error)
-            advance()
+            advance(len(files))
     if faults:
-        raise faults[0] if len(faults) == 1 else _together(faults)
-    if not ledger.origins:
+        raise together(faults)
+    parts.sort(key=lambda part: part.digest)
+    lines = _lines(parts, source.files)
+    if not lines:
         raise DataError(
             "there are no rows, only header lines" if source.files else "there are no files",
             where=source.location,
             fix="put rows below the header, or set source.names if the first line is a row",
         )
+    folders = [part.content for part in parts]
+    ids = as_ids(read_tables(folders, "ids.feather")["row_id"])
+    rejected = _rejected(read_tables(folders, "rejected.feather"))
+    kept = np.zeros(len(ids), dtype=bool)
+    kept[distinct(ids)[0]] = True
     if sample is not None:
         build.progress.message(f"sample of at most {sample} rows")
-        ledger.keep_lowest(sample)
-    _write(build, ledger, keep)
-    return _measure(build, ledger)
+        names_kept = hexadecimal(ids[kept]).to_pylist()
+        lowest = set(sorted([*names_kept, *rejected["row_id"].to_pylist()])[:sample])
+        kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
+        rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
+    _write(build, parts, ids, kept, rejected)
+    return _measure(build, folders, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
 
 
-def _parse(
-    file: ObservedFile, wanted: list[str], *, configured: str, names: list[str] | None, quoting: str, encoding: str
-) -> Iterator[Row | Fault]:
-    form = format_of(file.name, configured)
-    data = _bytes(file)
-    refuse_impostor(file.name, data, form)
-    if form == "parquet":
-        return parse_parquet(file.name, data, wanted)
-    text, damaged = decode(file.name, data, encoding)
-    if form == "jsonl":
-        return parse_jsonl(file.name, text, wanted, damaged=damaged)
-    return parse_delimited(
-        file.name,
-        text,
-        wanted,
-        delimiter="," if form == "csv" else "\t",
-        quoted=quoting == "minimal" or (quoting == "auto" and form == "csv"),
-        names=names,
-        damaged=damaged,
-    )
+def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, list[ObservedFile]]]:
+    """Gather files into batches that are parsed together, by format and content alone: names and order don't matter.
+
+    Returns:
+        Format and files, each content once.
+
+    Raises:
+        ConfigurationError: a file's format cannot be told.
+    """
+    gathered: defaultdict[tuple[str, str], dict[str, ObservedFile]] = defaultdict(dict)
+    for file in files:
+        form = format_of(file.name, configured)
+        place = file.sha256 if file.size >= LARGE_BYTES else str(int(file.sha256[:8], 16) % BATCHES)
+        gathered[form, place].setdefault(file.sha256, file)
+    return [(form, [found[sha256] for sha256 in sorted(found)]) for (form, _), found in sorted(gathered.items())]
 
 
-def _bytes(file: ObservedFile) -> bytes:
-    """The very bytes that were observed: the digest is taken of what is parsed, not of a second reading."""
-    try:
-        data = Path(file.path).read_bytes()
-    except OSError as error:
-        raise TransientError(
-            f"cannot be read any more: {error.strerror or error}", where=file.name, fix="run again"
-        ) from error
-    if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise TransientError(
-            "the file changed while it was read", where=file.name, fix="run again once nobody writes to it"
-        )
-    return data
+def _lines(parts: Sequence[Part], files: Sequence[ObservedFile]) -> int:
+    """Lines of all files that are rows or should be; those of equal files count for each."""
+    names = Counter(file.sha256 for file in files)
+    read = dict(found for part in parts for found in json.loads(checked(part.content, "files.json").read_bytes()))
+    return sum(read[sha256] * count for sha256, count in names.items())
 
 
-def _together(faults: list[DataError]) -> DataError:
-    listed = "\n".join(f"- {fault}" for fault in faults[:20])
-    return DataError(f"{len(faults)} files cannot be used (first 20):\n{listed}", fix="each file's own, above")
+def _rejected(found: pa.Table) -> pa.Table:
+    """Each distinct line that is no row, in the order of its identifier."""
+    ids = as_ids(found["row_id"])
+    found = found.set_column(0, "row_id", hexadecimal(ids))
+    # The same line may fail differently in two shards; which comes first must not matter.
+    found = found.sort_by([(name, "ascending") for name in found.column_names])
+    firsts, _ = distinct(ids[order_of(ids)])
+    return found.take(firsts)
 
 
-def _write(build: Build, ledger: Ledger, keep: list[str]) -> None:
-    rows = [(row_id, *values) for row_id, values in sorted(ledger.rows.items())]
-    rejected = [(row_id, *found) for row_id, found in sorted(ledger.rejected.items())]
-    _table(build.content / "rows.parquet", ["row_id", "text", "label", *keep], rows)
-    _table(build.content / "rejected.parquet", ["row_id", "line_text", "reason", "detail"], rejected)
-    _table(build.trace / "origins.parquet", ["row_id", "file", "line"], sorted(ledger.origins))
+def _write(build: Build, parts: Sequence[Part], ids: Ids, kept: npt.NDArray[np.bool_], rejected: pa.Table) -> None:
+    some = ids[kept]
+    digest = digest_of_rows(some[order_of(some)])
+    write_json(build.content / "rows.json", {"rows": len(some), "sha256": digest})
+    pq.write_table(rejected, build.content / "rejected.parquet", compression="zstd")
+    write_links(build.content, {"shards": [part.digest for part in parts]})
+    write_table(build.content / "layout" / "rows.feather", pa.table({"kept": kept}), compressed=True)
+    sources = {
+        "files": [[file.name, file.sha256] for file in build.externals["source"].files],
+        "shards": [part.digest for part in parts],
+    }
+    write_json(build.trace / "sources.json", sources)
 
 
-def _table(path: Path, columns: list[str], records: list[tuple[Any, ...]]) -> None:
-    """Write records as a Parquet file; every column is text, but for `line`."""
-    values: Iterable[Any] = zip(*records, strict=True) if records else [()] * len(columns)
-    kinds = [pa.int64() if column == "line" and path.stem == "origins" else pa.string() for column in columns]
-    arrays = [pa.array(column, type=kind) for column, kind in zip(values, kinds, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, names=columns), path, compression="zstd")
-
-
-def _measure(build: Build, ledger: Ledger) -> Measurements:
+def _measure(
+    build: Build, folders: Sequence[Path], kept: npt.NDArray[np.bool_], *, lines: int, rejected: int, sampled: bool
+) -> Measurements:
     files = build.externals["source"].files
-    ordered = sorted(ledger.rows)
-    labels = Counter("null" if ledger.rows[row_id][1] is None else ledger.rows[row_id][1] for row_id in ordered)
-    read_rows, rows, rejected = len(ledger.origins), len(ledger.rows), len(ledger.rejected)
+    labels = read_tables(folders, "rows.feather", ["label"])["label"].filter(pa.array(kept))
+    counts = {each["values"]: each["counts"] for each in pc.value_counts(pc.fill_null(labels, "null")).to_pylist()}
+    first = read_tables(folders[:1], "rows.feather", ["text", "label"])
+    samples = first.take(np.flatnonzero(kept[: first.num_rows])[:5])
+    rows = int(kept.sum())
+    read_rows = rows + rejected if sampled else lines
+    repeated = read_rows - rows - rejected
     build.progress.message(
-        f"{read_rows:,} rows read: {rows:,} distinct, {read_rows - rows - rejected:,} repeated, {rejected:,} unreadable"
+        f"{read_rows:,} rows read: {rows:,} distinct, {repeated:,} repeated, {rejected:,} unreadable"
     )
     return {
         "files": len(files),
@@ -187,10 +180,8 @@ def _measure(build: Build, ledger: Ledger) -> Measurements:
         "rows_read": read_rows,
         "rows": rows,
         "rejected": rejected,
-        "repeated": read_rows - rows - rejected,
+        "repeated": repeated,
         # A wrong label column may hold as many labels as rows; nobody reads those.
-        "labels": dict(labels.most_common(100)),
-        "samples": [
-            {"text": (ledger.rows[row_id][0] or "")[:300], "label": ledger.rows[row_id][1]} for row_id in ordered[:5]
-        ],
+        "labels": dict(Counter(counts).most_common(100)),
+        "samples": [{"text": (row["text"] or "")[:300], "label": row["label"]} for row in samples.to_pylist()],
     }

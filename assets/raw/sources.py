@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from assets.config.home import project_root
 from assets.errors import ConfigurationError, DataError
+from assets.raw.remote import elsewhere
 from assets.store.digests import digest_json
 from assets.store.packages import SCHEME, package_path
 from assets.store.step import FileIndex, Observation, ObservedFile
@@ -28,17 +29,22 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
 
     Returns:
         `{"source": …}`, files ordered by name. A name is a path relative to the project, an absolute path outside of
-        it, or a `package://` URL as configured.
+        it, a `package://` URL as configured, or the URL of a file elsewhere.
 
     Raises:
         ConfigurationError: a package or a file is not there, a pattern matches nothing, or a path is a folder.
         DataError: a file cannot be read.
+        TransientError: a file elsewhere cannot be reached.
     """
     root = project_root()
-    paths: dict[str, Path] = {}
+    found: dict[str, ObservedFile] = {}
     for entry in config.source.files:
-        paths |= {entry: package_path(entry, WHERE)} if entry.startswith(SCHEME) else _on_disk(entry, root)
-    files = tuple(_look(name, path, index) for name, path in sorted(paths.items()))
+        if "://" in entry and not entry.startswith(SCHEME):
+            found |= {file.name: file for file in elsewhere(entry, index)}
+            continue
+        paths = {entry: package_path(entry, WHERE)} if entry.startswith(SCHEME) else _on_disk(entry, root)
+        found |= {name: _look(name, path, index) for name, path in paths.items() if name not in found}
+    files = tuple(found[name] for name in sorted(found))
     return {
         "source": Observation(
             kind="source",

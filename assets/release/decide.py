@@ -177,12 +177,13 @@ def _of_present_labels(metrics: Mapping[str, Any]) -> dict[str, float]:
 def _trained_on(build: Build, model: str) -> set[str]:
     """Row ids that a model was trained on or chosen by, in any of the splits that it came out of."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
+
+    from assets.splits.rows import read_sides
 
     assert build.stored is not None
     rows: set[str] = set()
     for digest in dict.fromkeys(fields["inputs"]["splits"] for fields in log.decisions(build.log, model)):
-        sides = pq.read_table(build.stored(digest) / "sides.parquet", columns=["row_id", "side"])
+        sides = read_sides(build.stored(digest))
         rows.update(sides.filter(pc.field("side") != "test")["row_id"].to_pylist())
     return rows
 

@@ -310,9 +310,9 @@ def _describe(model: Path, folder: Path, *, example: str, card: str, ids: Mappin
 
 def _example(splits: Path) -> str:
     """Text of the test row with the lowest id."""
-    from datasets import load_from_disk
+    from assets.splits.rows import read_side
 
-    return str(load_from_disk(str(splits / "dataset" / "test"))[0]["text"])
+    return str(read_side(splits, "test")["text"][0])
 
 
 def _milliseconds(when: str) -> int:

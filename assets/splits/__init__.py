@@ -7,12 +7,16 @@ from typing import Any
 from assets.store.step import Check, Measurements, Outcome, Step
 
 
-def _no_leakage(measurements: Measurements, pipeline: Any) -> Outcome:
-    groups, texts = measurements["groups_across_sides"], measurements["texts_across_sides"]
+def _no_leak(measurements: Measurements, pipeline: Any) -> Outcome:
+    found = {name: measurements[f"{name}_across_sides"] for name in ("groups", "texts")}
+    # Measured only where rows are grouped by a column.
+    if "values_across_sides" in measurements:
+        found[f"values of {pipeline.splits.group_by}"] = measurements["values_across_sides"]
+    *others, last = (f"{count} {name}" for name, count in found.items())
     return Outcome(
-        passed=groups == 0 and texts == 0,
-        message=f"{groups} groups and {texts} texts are on more than one side",
-        values={"groups_across_sides": groups, "texts_across_sides": texts},
+        passed=not any(found.values()),
+        message=f"{', '.join(others)} and {last} are on more than one side",
+        values={name: count for name, count in measurements.items() if name.endswith("_across_sides")},
     )
 
 
@@ -25,15 +29,14 @@ STEP = Step(
     function="assets.splits.split:split",
     inputs=("cleaned",),
     configuration=("task.labels", "splits"),
-    # The content is a folder that these two write.
-    environment=("datasets", "pyarrow"),
+    environment=("pyarrow:major",),
     checks=(
         Check(
-            name="no_leakage",
-            description="No text and no group of near-duplicates is on more than one side.",
-            judge=_no_leakage,
+            name="no_leak_between_sides",
+            description="No text, no near-duplicates and no value of `splits.group_by` are on more than one side.",
+            judge=_no_leak,
             blocking=True,
         ),
     ),
-    kinds=("huggingface", "arrow"),
+    kinds=("arrow",),
 )

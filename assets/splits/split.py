@@ -1,18 +1,23 @@
-"""The step's function: from cleaned rows to three sides."""
+"""The step's function: the global pass that gives every cleaned row its side."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from assets.errors import DataError
-from assets.splits.dataset import measure, write_dataset
+from assets.splits.groups import connected, counted, values_of
+from assets.splits.measure import label_counts, measure
+from assets.splits.rows import OVERLAY
 from assets.splits.rule import SIDES, sides_of_groups
+from assets.store.digests import write_json
+from assets.store.links import linked, read_links, write_links
+from assets.store.tables import as_ids, digest_of_rows, order_of, read_tables, write_table
 
 if TYPE_CHECKING:
     from assets.store.step import Build, Measurements
@@ -22,13 +27,21 @@ Counts = Mapping[str, Mapping[str, int]]
 
 
 def split(
-    build: Build, *, labels: Sequence[str], validation: float, test: float, salt: str, min_rows_per_label: int
+    build: Build,
+    *,
+    labels: Sequence[str],
+    validation: float,
+    test: float,
+    salt: str,
+    min_rows_per_label: int,
+    group_by: str | None,
 ) -> Measurements:
     """Share rows out to train, validation and test.
 
     Content:
-        dataset/: a `datasets.DatasetDict` with row_id, text, label (`ClassLabel`), group and the further columns.
-        sides.parquet: row_id, group, side.
+        rows.json: how many rows, and the digest of their identifiers, texts' keys, groups and sides in order.
+        layout/: links `shards` and `prepared` as those of `cleaned`; rows.feather with `side` (index in `SIDES`, or -1
+            for none) and `group` (the row that names it) for each of their rows. See `assets.splits.rows`.
 
     Args:
         build: input `cleaned`.
@@ -37,39 +50,63 @@ def split(
         test: share of rows for the test set.
         salt: changes which rows go where.
         min_rows_per_label: fewest rows of each label that each side must have.
+        group_by: column whose values are never on two sides, or None.
 
     Raises:
         DataError: only one label occurs, or a side has too few rows of a label.
     """
-    rows = pq.read_table(build.inputs["cleaned"] / "rows.parquet").drop_columns("count").sort_by("row_id")
-    # A text in quarantine may have trained an earlier model: its near-duplicates stay where they were.
-    withheld = pq.read_table(build.inputs["cleaned"] / "withheld.parquet")
-    members = pa.concat_tables([table.select(["group", "text"]) for table in (rows, withheld)])
-    sides_by_group = sides_of_groups(
-        zip(members["group"].to_pylist(), members["text"].to_pylist(), strict=True),
-        salt=salt,
-        validation=validation,
-        test=test,
-    )
-    sides = pa.array([sides_by_group[group] for group in rows["group"].to_pylist()], pa.string())
+    assert build.part is not None
+    cleaned = build.inputs["cleaned"]
+    links = read_links(cleaned)
+    placed = []
+    with build.progress.bar("shards placed", total=len(links["prepared"])) as advance:
+        for digest in links["prepared"]:
+            part = build.part("assets.splits.shard:positions", {"salt": salt}, inputs={"prepared": digest})
+            placed.append(part.content)
+            advance(1)
+    at = read_tables(placed, "positions.feather")["at"].to_numpy()
+    shards = linked(cleaned, "shards")
+    ids = as_ids(read_tables(shards, "ids.feather")["row_id"])
+    known = read_tables(linked(cleaned, "prepared"), "keys.feather", ["key", "label"])
+    keys = as_ids(known["key"])
+    overlay = read_tables([cleaned], "layout/rows.feather", ["kept", "group"])
+    kept, near = overlay["kept"].to_numpy(), overlay["group"].to_numpy()
+    there = np.flatnonzero(kept)
+    rows = there[order_of(ids.take(there, axis=0))]
+    group, values = near, None
+    if group_by is not None:
+        values = values_of(read_tables(shards, "rows.feather", [group_by])[group_by])
+        group = connected(near, rows, counted(cleaned, ids), keys=keys, values=values)
 
-    found = Counter(zip(rows["label"].to_pylist(), sides.to_pylist(), strict=True))
-    counts = {label: {side: found[label, side] for side in SIDES} for label in labels}
-    _require_enough(counts, validation=validation, test=test, min_rows_per_label=min_rows_per_label)
+    side = sides_of_groups(at, group, validation=validation, test=test)
+    # A text in quarantine may have trained an earlier model: its near-duplicates stay where they were. It has no side.
+    side[~kept] = -1
+    label = _places(known["label"], labels)
+    assert (label[there] >= 0).all(), "validation accepts no label that the task does not have"
+    by_side = label_counts(label[there], side[there], labels)
+    counts = {name: {side: by_side[side][name] for side in SIDES} for name in labels}
+    _require_enough(counts, validation=validation, test=test, min_rows_per_label=min_rows_per_label, group_by=group_by)
 
-    pq.write_table(
-        rows.select(["row_id", "group"]).append_column("side", sides),
-        build.content / "sides.parquet",
-        compression="zstd",
-    )
-    order = ["row_id", "text", "label", "group"]
-    order += [name for name in rows.column_names if name not in order]
-    by_side = {side: rows.select(order).filter(pc.equal(sides, side)) for side in SIDES}
-    write_dataset(build.content / "dataset", by_side, labels)
-    return measure(build.content / "dataset")
+    # A group is digested as the place of the row that names it.
+    place = np.empty(len(ids), dtype=np.int32)
+    place[rows] = np.arange(len(rows), dtype=np.int32)
+    digest = digest_of_rows(ids.take(rows, axis=0), keys.take(rows, axis=0), place[group[rows]], side[rows])
+    write_json(build.content / "rows.json", {"rows": len(rows), "sha256": digest})
+    write_links(build.content, {name: links[name] for name in ("shards", "prepared")})
+    write_table(build.content / OVERLAY, pa.table({"side": side, "group": group}), compressed=True)
+    return measure(build.content, labels, label=label, near=near, keys=keys, values=values)
 
 
-def _require_enough(counts: Counts, *, validation: float, test: float, min_rows_per_label: int) -> None:
+def _places(column: pa.ChunkedArray, labels: Sequence[str]) -> npt.NDArray[np.int32]:
+    """Place of each value, of a column in dictionary form, among the labels; -1 for another value."""
+    chunks = column.unify_dictionaries().chunks
+    place = pc.index_in(chunks[0].dictionary, value_set=pa.array(labels)).fill_null(-1).to_numpy()
+    return place[np.concatenate([chunk.indices.to_numpy() for chunk in chunks])]  # type: ignore[no-any-return]
+
+
+def _require_enough(
+    counts: Counts, *, validation: float, test: float, min_rows_per_label: int, group_by: str | None
+) -> None:
     present = [label for label, by_side in counts.items() if any(by_side.values())]
     if len(present) < 2:
         raise DataError(
@@ -92,6 +129,8 @@ def _require_enough(counts: Counts, *, validation: float, test: float, min_rows_
         fixes.append(f"lower `splits.min_rows_per_label` (now {min_rows_per_label}) to {fewest}")
     if all(sum(counts[label].values()) >= len(SIDES) * min_rows_per_label for label in short):
         fixes.append(f"change the shares `splits.validation` (now {validation}) and `splits.test` (now {test})")
+    if group_by is not None:
+        fixes.append(f"leave out `splits.group_by` (now {group_by}), whose values may hold most rows together")
     if len(counts) - len(short) >= 2:
         fixes.append(f"take {names} out of `task.labels`")
     raise DataError(

@@ -61,15 +61,18 @@ def publish(
             (folder / part).mkdir()
         measurements = build(folder)
         (folder / "trace" / MEASUREMENTS).write_bytes(canonical_json(measurements))
+        content = store.publish("objects", folder / "content")
         record = Record(
             key=made.key,
-            content=store.publish("objects", folder / "content"),
+            content=content,
             trace=store.publish("traces", folder / "trace"),
             ingredients=made.ingredients,
             files=made.files,
             seconds=time.perf_counter() - started,
             time=time.time(),
             by=by(),
+            # Of the object that stands: it may have been published before, with its rows in other shards.
+            links=store.manifest("objects", content).get("links", []),
         )
     record = store.add_record(record, after=after)
     with suppress(FileNotFoundError):

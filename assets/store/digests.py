@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 TABLE_SUFFIXES = (".parquet", ".arrow")
 
 
+LAYOUT = "layout"
+"""Folder of an object that is not digested: see `assets.store.links`."""
+
+
 def canonical_json(value: Any) -> bytes:
     """Write a JSON value in the one form that is digested: sorted keys, no spaces, UTF-8.
 
@@ -40,13 +44,17 @@ def digest_file(path: Path) -> str:
 
 
 def digest_content(folder: Path) -> str:
-    """Content digest of a folder: its relative paths with the values of its tables and the bytes of its other files."""
+    """Content digest of a folder: its relative paths with the values of its tables and the bytes of its other files.
+
+    What is under `layout/` does not count.
+    """
     return digest_json(
         {
             path.relative_to(folder).as_posix(): digest_table(path)
             if path.suffix in TABLE_SUFFIXES
             else digest_file(path)
             for path in files_under(folder)
+            if path.relative_to(folder).parts[0] != LAYOUT
         }
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,11 +50,26 @@ class FileIndex:
             self._entries[str(path)] = [*facts, digest]
         return digest
 
+    def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
+        """Hexadecimal SHA-256 of a file elsewhere.
+
+        Args:
+            url: where it is.
+            facts: what changes whenever its bytes do, as far as its file system tells: size, ETag, time.
+            digest: reads it; called only when the facts are not those that are remembered.
+        """
+        known = self._entries.get(url)
+        if known is not None and known[:-1] == facts:
+            return str(known[-1])
+        found = digest()
+        self._entries[url], self._changed = [*facts, found], True
+        return found
+
     def save(self) -> None:
         """Write what was learned, without entries of files that are gone. Of two writers the last one stands."""
         if not self._changed:
             return
-        kept = {name: entry for name, entry in self._entries.items() if Path(name).exists()}
+        kept = {name: entry for name, entry in self._entries.items() if "://" in name or Path(name).exists()}
         part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
         # On a disk that is full or cannot be written, looking goes on without remembering.
         with suppress(OSError):

@@ -17,7 +17,7 @@ from assets.errors import ConfigurationError
 from assets.store.code import code_digest
 from assets.store.code_index import code_pieces
 from assets.store.digests import digest_json
-from assets.store.step import Observation, Step
+from assets.store.step import Observation, ObservedFile, Step
 
 LOCK = "FRESHTUNE_LOCK"
 """Environment variable with the constraints file of the image that runs the steps, where that is another image."""
@@ -72,17 +72,24 @@ def made_of(
     )
 
 
-def made_part(function: str, given: Mapping[str, Any], inputs: Mapping[str, str], environment: Sequence[str]) -> Made:
-    """What the key of a part of a step's result is made of: see `Build.part`."""
+def made_part(
+    function: str,
+    given: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    files: Sequence[ObservedFile],
+    environment: Sequence[str],
+) -> Made:
+    """What the key of a part of a step's result is made of: see `Build.part`. Of files only the bytes count."""
+    digests = {"files": [file.sha256 for file in files]} if files else {}
     return Made(
         ingredients={
             "step": function,
             "code": code_pieces([function]),
-            "configuration": dict(given),
+            "configuration": {**given, **digests},
             "environment": versions(environment),
             "inputs": dict(inputs),
         },
-        externals={},
+        externals={"files": Observation("source", "", digest_json(digests), tuple(files))} if files else {},
         files={},
     )
 

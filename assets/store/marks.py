@@ -31,6 +31,7 @@ class _Known(NamedTuple):
     content: str
     trace: str
     inputs: tuple[str, ...]
+    links: tuple[str, ...]
     is_part: bool
 
     @classmethod
@@ -38,7 +39,8 @@ class _Known(NamedTuple):
         made = record.ingredients
         inputs = tuple(made.get("inputs", {}).values())
         # A part of a step's result (see `Build.part`) is named after its function, a step is not.
-        return cls(record.key, record.content, record.trace, inputs, ":" in made.get("step", ""))
+        links = tuple(record.links)
+        return cls(record.key, record.content, record.trace, inputs, links, ":" in made.get("step", ""))
 
 
 class Marks:
@@ -172,7 +174,7 @@ class Marks:
         return found
 
     def _mark(self, known: _Known) -> None:
-        self._marked["objects"].add(known.content)
+        self._marked["objects"].update((known.content, *known.links))
         self._marked["traces"].add(known.trace)
 
     def _mark_parts(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from assets.config.home import Home
@@ -21,7 +22,17 @@ from assets.store.build import Action, by, get_or_build, publish
 from assets.store.ingredients import Made, arguments_of, code_version, made_of, made_part, roots
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
-from assets.store.step import Build, LogEntry, Measurements, Observation, Outcome, Settlement, Step
+from assets.store.step import (
+    Build,
+    LogEntry,
+    Measurements,
+    Observation,
+    ObservedFile,
+    Outcome,
+    Part,
+    Settlement,
+    Step,
+)
 from assets.store.store import Record, Store
 
 
@@ -356,7 +367,7 @@ class Runner:
             work=self._work(made.key),
             progress=Progress(step.name, self.sink),
             pipeline=self.name,
-            part=partial(self._part, step, digests),
+            part=partial(self._part, step),
             digests=digests,
         )
 
@@ -370,14 +381,15 @@ class Runner:
     def _part(
         self,
         step: Step,
-        digests: Mapping[str, str],
         function: str,
         arguments: Mapping[str, Any],
-        inputs: Mapping[str, str],
-        environment: tuple[str, ...],
-    ) -> Path:
-        part = Step(name=function, description="", function=function, inputs=tuple(inputs), environment=environment)
-        made = made_part(function, arguments, {name: digests[given] for name, given in inputs.items()}, environment)
+        *,
+        inputs: Mapping[str, str] = MappingProxyType({}),
+        files: Sequence[ObservedFile] = (),
+        environment: Sequence[str] = (),
+    ) -> Part:
+        part = Step(name=function, description="", function=function, inputs=tuple(inputs))
+        made = made_part(function, arguments, inputs, files, environment)
 
         def call(folder: Path) -> Measurements:
             build = self._context(part, made, folder)
@@ -386,7 +398,8 @@ class Runner:
 
         waiting = Progress(step.name, self.sink).message
         record, _ = get_or_build(self.store, made, call, work=self._work(made.key), waiting=waiting)
-        return self.store.open("objects", record.content)
+        content = self.store.open("objects", record.content, reading=False)
+        return Part(content, record.content, self.store.measurements(record.trace))
 
     # Deciding
 

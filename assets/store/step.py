@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 from assets.progress import Progress
 
@@ -52,6 +53,10 @@ class FileIndex(Protocol):
 
     def sha256(self, path: Path) -> str:
         """Hexadecimal SHA-256 of the file's bytes."""
+        ...
+
+    def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
+        """Hexadecimal SHA-256 of a file elsewhere; see `assets.store.index.FileIndex.sha256_at`."""
         ...
 
 
@@ -106,6 +111,45 @@ class LogEntry:
     fields: Mapping[str, Any]
 
 
+class Part(NamedTuple):
+    """A part of a step's result.
+
+    Attributes:
+        content: its folder; whoever reads a file of it checks the bytes: see `assets.store.links.checked`.
+        digest: its content digest.
+        measurements: what its function measured.
+    """
+
+    content: Path
+    digest: str
+    measurements: Measurements
+
+
+class BuildPart(Protocol):
+    """Builds or finds a part of a step's result that has a key of its own."""
+
+    def __call__(
+        self,
+        function: str,
+        arguments: Mapping[str, Any],
+        *,
+        inputs: Mapping[str, str] = MappingProxyType({}),
+        files: Sequence[ObservedFile] = (),
+        environment: Sequence[str] = (),
+    ) -> Part:
+        """See `BuildPart`.
+
+        Args:
+            function: `module:function`, called as a step's function is.
+            arguments: its further arguments, JSON-able; part of the key.
+            inputs: name → content digest of objects that it reads.
+            files: files outside the store that it reads, given as the external input `files`; of them the key has the
+                digests, in this order.
+            environment: as a step declares it.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Build:
     """What a step's function is given.
@@ -119,8 +163,7 @@ class Build:
         work: folder that stays when the process is killed, the same for the same key: checkpoints.
         progress: where to say how far it is.
         pipeline: the pipeline's name, for messages and pictures only.
-        part: builds or finds a part of the result that has a key of its own: (function, arguments, inputs,
-            environment) → content folder.
+        part: builds or finds a part of the result that has a key of its own; see `BuildPart`.
         variant: only for a step that decides: builds or finds the result of another step of the chain with some
             inputs replaced: (step, {input step: content digest}) → content folder.
         stored: only for a step that decides: content folder of any object, by content digest, verified.
@@ -136,7 +179,7 @@ class Build:
     work: Path
     progress: Progress
     pipeline: str = ""
-    part: Callable[[str, Mapping[str, Any], Mapping[str, str], tuple[str, ...]], Path] | None = None
+    part: BuildPart | None = None
     variant: Callable[[str, Mapping[str, str]], Path] | None = None
     stored: Callable[[str], Path] | None = None
     log: tuple[LogEntry, ...] = ()

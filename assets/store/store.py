@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from assets.errors import DamagedError, StoreError
 from assets.store.digests import canonical_json, digest_content, digest_file, files_under
 from assets.store.index import FileIndex
 from assets.store.lease import lease
+from assets.store.links import read_links
 from assets.store.step import LogEntry, Measurements
 from assets.store.storage import MANIFEST, LocalStorage, Storage, open_storage, read_only, staging
 
@@ -50,6 +51,7 @@ class Record:
         by: user and machine.
         number: place among the records of the key; the highest stands.
         accepted: why a person let the key stand for an object that it was not built under, or None.
+        links: digests of the objects that the content refers to.
     """
 
     key: str
@@ -62,6 +64,7 @@ class Record:
     by: str
     number: int = 0
     accepted: str | None = None
+    links: list[str] = field(default_factory=list)
 
 
 class Store:
@@ -124,7 +127,8 @@ class Store:
             for path in files_under(folder)
         }
         digest = digest_content(folder)
-        manifest = {"format": FORMAT, "digest": digest, "files": files}
+        links = sorted({link for digests in read_links(folder).values() for link in digests})
+        manifest = {"format": FORMAT, "digest": digest, "files": files} | ({"links": links} if links else {})
         name = _name(kind, digest)
         # Before the look, so that it is not collected as garbage between the look and the record.
         self.storage.touch(f"{name}/{MANIFEST}")
@@ -156,9 +160,10 @@ class Store:
         storage the sizes are compared. Whoever is `reading` it has every local file read, whatever is remembered.
         """
         try:
-            files: dict[str, dict[str, Any]] = self.manifest(kind, digest)["files"]
+            manifest = self.manifest(kind, digest)
         except DamagedError as error:
             return error.what
+        files: dict[str, dict[str, Any]] = manifest["files"]
         sizes = self.storage.sizes(_name(kind, digest))
         for name, facts in files.items():
             short = facts["size"] - sizes.get(name, 0)
@@ -167,7 +172,14 @@ class Store:
             if short:
                 return f"{name}, {abs(short)} bytes {'short' if short > 0 else 'too long'}"
         if isinstance(self.storage, LocalStorage):
-            return self._altered(self.storage.root / _name(kind, digest), files, again=reading)
+            altered = self._altered(self.storage.root / _name(kind, digest), files, again=reading)
+            if altered is not None:
+                return altered
+        for link in manifest.get("links", ()):
+            # Their bytes are checked by whoever reads them: see `assets.store.links.checked`.
+            fault = self.fault("objects", link)
+            if fault is not None:
+                return f"{link[:12]}: {fault}"
         return None
 
     def _altered(self, folder: Path, files: Mapping[str, Mapping[str, Any]], *, again: bool) -> str | None:
@@ -180,18 +192,22 @@ class Store:
             self.index.save()
         return fault
 
-    def open(self, kind: Kind, digest: str) -> Path:
-        """Local folder of an object or trace, its bytes checked.
+    def open(self, kind: Kind, digest: str, *, reading: bool = True) -> Path:
+        """Local folder of an object or trace, its bytes checked; what it refers to lies beside it.
+
+        Who is not `reading` all of it checks the files that it reads: see `assets.store.links.checked`.
 
         Raises:
             DamagedError: if it is missing or its bytes are not those of its manifest.
         """
-        fault, name = self.fault(kind, digest, reading=True), _name(kind, digest)
+        fault, name = self.fault(kind, digest, reading=reading), _name(kind, digest)
         if fault is None and not isinstance(self.storage, LocalStorage):
-            folder = self.storage.local(name, self.cache)
-            fault = self._altered(folder, self.manifest(kind, digest)["files"], again=True)
+            folder, manifest = self.storage.local(name, self.cache), self.manifest(kind, digest)
+            fault = self._altered(folder, manifest["files"], again=reading)
             if fault is not None:
                 LocalStorage(self.cache).remove(name)
+            for link in manifest.get("links", ()):
+                self.open("objects", link, reading=False)
         if fault is not None:
             raise DamagedError(f"{kind[:-1]} {digest[:12]} is damaged: {fault}", where=self.url, fix="run again")
         return self.storage.local(name, self.cache)

@@ -11,7 +11,7 @@ from typing import Any
 
 from assets.errors import DamagedError, StoreError
 from assets.progress import Progress, Sink, discard
-from assets.store.digests import TABLE_SUFFIXES, digest_file, digest_json, digest_table
+from assets.store.digests import LAYOUT, TABLE_SUFFIXES, digest_file, digest_json, digest_table
 from assets.store.listing import DIGEST, Amount, folders_in, parse_record, read_files
 from assets.store.storage import MANIFEST, Listed, LocalStorage, staging
 from assets.store.store import Kind, Record, Store
@@ -161,8 +161,9 @@ class _Verification:
             return _unlike(self._storage.local(folder, temporary), facts, digest)
 
     def _missing(self, name: str, record: Record, faults: list[Fault]) -> None:
-        for kind, digest in (("objects", record.content), ("traces", record.trace)):
-            if not self._there(f"{kind}/{digest}"):
+        for pointed in _points_to(record):
+            kind, _, digest = pointed.partition("/")
+            if not self._there(pointed):
                 what = f"it points to {kind[:-1]} {digest[:12]}, which is not in the store"
                 affected = (name.removeprefix("references/").removesuffix(".json"),) if faults is self._faults else ()
                 faults.append(Fault(name, what, affected))
@@ -186,8 +187,9 @@ class _Verification:
                     self._faults.append(Fault(name, what, (_log_of(name),)))
 
 
-def _points_to(record: Record) -> tuple[str, str]:
-    return f"objects/{record.content}", f"traces/{record.trace}"
+def _points_to(record: Record) -> tuple[str, ...]:
+    linked = (f"objects/{digest}" for digest in record.links)
+    return f"objects/{record.content}", f"traces/{record.trace}", *linked
 
 
 def _log_of(name: str) -> str:
@@ -207,4 +209,5 @@ def _unlike(folder: Path, facts: Mapping[str, Mapping[str, Any]], digest: str) -
             return f"{name}, bytes altered"
     # The digest of `digest_content`, without reading again what was read already.
     content |= {name: digest_table(folder / name) for name in facts if name.endswith(TABLE_SUFFIXES)}
+    content = {name: value for name, value in content.items() if not name.startswith(f"{LAYOUT}/")}
     return None if digest_json(content) == digest else "its values are not those that it is named by"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assets.splits.rows import read_side as read_rows
+
 if TYPE_CHECKING:
     import torch
 
@@ -33,11 +35,8 @@ class Side:
 
 def read_side(splits: Path, side: str) -> Side:
     """Read `train`, `validation` or `test` from the content of the step `splits`."""
-    from datasets import load_from_disk
-
-    table = load_from_disk(str(splits / "dataset"))[side]
-    names = table.features["label"].names
-    return Side(list(table["row_id"]), list(table["text"]), [names[at] for at in table["label"]])
+    table = read_rows(splits, side)
+    return Side(*(table[name].to_pylist() for name in ("row_id", "text", "label")))
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[TokenIds]:

@@ -1,12 +1,14 @@
-"""All that touches Great Expectations: loading it, running it, its Data Docs. Only the step's function loads this."""
+"""All that runs Great Expectations. Only the step's functions load this."""
 
 from __future__ import annotations
 
-import copy
-import html
-import re
+import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from assets.errors import ConfigurationError
 
 with warnings.catch_warnings():
     # great_expectations/datasource/fluent/data_connector/file_path_data_connector.py imports both.
@@ -15,64 +17,67 @@ with warnings.catch_warnings():
 
 from great_expectations import expectations as gxe  # noqa: TID253
 from great_expectations.compatibility.pydantic import ValidationError  # noqa: TID253
-from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult  # noqa: TID253
-from great_expectations.data_context.types import base  # noqa: TID253
+from great_expectations.constants import MAX_RESULT_RECORDS  # noqa: TID253
+from great_expectations.exceptions import MetricResolutionError  # noqa: TID253
+from great_expectations.execution_engine import PandasExecutionEngine  # noqa: TID253
 from great_expectations.expectations import expectation as kinds  # noqa: TID253
 from great_expectations.expectations import registry  # noqa: TID253
-from great_expectations.render.renderer import ValidationResultsPageRenderer  # noqa: TID253
-from great_expectations.render.view import DefaultJinjaPageView  # noqa: TID253
-from great_expectations.validator.validation_statistics import calc_validation_statistics  # noqa: TID253
+from great_expectations.validator.metric_configuration import MetricConfiguration  # noqa: TID253
+from great_expectations.validator.metrics_calculator import MetricsCalculator  # noqa: TID253
+from great_expectations.validator.validator import Validator  # noqa: TID253
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
     import pandas as pd
 
 __all__ = [
+    "MAX_RESULT_RECORDS",
+    "UnfitError",
     "ValidationError",
+    "Verdict",
+    "declared",
     "evaluate",
+    "gx",
     "gxe",
-    "in_samples",
     "is_about_rows",
+    "judge_rows",
+    "judges_alone",
+    "key_of",
     "known_expectations",
-    "observed",
-    "render_data_docs",
 ]
 
-WHOLE_LISTS = {"unexpected_list", "unexpected_index_list", "unexpected_index_query"}
-"""What a complete result has beside samples: as long as the table, and kept in the quarantine already."""
+RESULT_FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
 
-RESULT_FORMAT = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row_id"]}
+BATCH = "freshtune-rows"
+"""What Great Expectations calls the table that it is given."""
 
-STYLE = """
-:root { color-scheme: light dark; --page: #fff; --ink: #1b2026; --line: #d5dbe1; --panel: #eef1f4; --link: #1f5fa8;
-  --good: #14692e; --bad: #a31322; --warned: #8a4b00 }
-@media screen and (prefers-color-scheme: dark) { :root { --page: #11151a; --ink: #e6eaef; --line: #333c46;
-  --panel: #262e37; --link: #74b1f5; --good: #63cf7e; --bad: #ff8d88; --warned: #eda45c } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto;
-  padding: 1rem 2rem; max-width: 75rem }
-a { color: var(--link) } ul { padding-left: 1.2rem }
-h4 { font-size: 1.5rem; margin: 0 } h5 { font-size: 1.15rem; margin: 1.2rem 0 .2rem } h6 { font-size: 1rem; margin: 0 }
-table { border-collapse: collapse; margin: .3rem 0 } .alert { border-bottom: 2px solid var(--line) }
-.ge-section { margin-bottom: 2rem } .show-scrollbars { overflow: auto }
-td, th { border-bottom: 1px solid var(--line); padding: .3rem .8rem; text-align: left; vertical-align: top }
-.h6 { font-weight: 600 } .badge { background: var(--panel); border-radius: 4px; padding: 0 .3rem }
-.fa-check-circle::before { content: "✔"; color: var(--good) } .fa-times::before { content: "✘"; color: var(--bad) }
-.fa-exclamation-triangle::before { content: "⚠"; color: var(--warned) }
-.navbar-expand-md, .card.mb-3, .cooltip .top, #section-1-content-block-3 { display: none }
-@media print { tr { break-inside: avoid } h5 { break-after: avoid } }
-"""
-"""For the class names of GX's pages, whose style sheets and fonts are on the network; what needs scripts is hidden."""
-
-# A page is data, never a program: nothing in a message can run or load anything, even if it got through as markup.
-HEAD = f"""<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<style>{STYLE}</style>
-</head>"""
-
-OUTSIDE = re.compile(
-    r"<(script|style|footer)\b.*?</\1>|<(?:link|img)\b[^>]*>"
-    r'| onclick="[^"]*"|Data asset: None<br>',
-    re.DOTALL,
+ALONE = frozenset(
+    {
+        "expect_column_pair_values_a_to_be_greater_than_b",
+        "expect_column_pair_values_to_be_equal",
+        "expect_column_pair_values_to_be_in_set",
+        "expect_column_value_lengths_to_be_between",
+        "expect_column_value_lengths_to_equal",
+        "expect_column_values_to_be_dateutil_parseable",
+        "expect_column_values_to_be_in_set",
+        "expect_column_values_to_be_json_parseable",
+        "expect_column_values_to_be_null",
+        "expect_column_values_to_match_json_schema",
+        "expect_column_values_to_match_regex",
+        "expect_column_values_to_match_regex_list",
+        "expect_column_values_to_match_strftime_format",
+        "expect_column_values_to_not_be_in_set",
+        "expect_column_values_to_not_be_null",
+        "expect_column_values_to_not_match_regex",
+        "expect_column_values_to_not_match_regex_list",
+        "expect_multicolumn_sum_to_equal",
+        "expect_multicolumn_values_to_be_equal",
+        "expect_select_column_values_to_be_unique_within_record",
+    }
 )
-"""Parts of GX's page that run or load something, its styles, which want those of the network, and what says nothing."""
+"""Expectations that need nothing but the row itself; others about rows (unique, increasing, outliers) compare rows."""
 
 
 def known_expectations() -> dict[str, Any]:
@@ -85,95 +90,141 @@ def known_expectations() -> dict[str, Any]:
 
 
 def is_about_rows(expectation: Any) -> bool:
-    """Whether an expectation judges each row by itself; one with `mostly` below 1 tolerates single rows, so not."""
+    """Whether an expectation has a verdict for each row; one with `mostly` below 1 tolerates single rows, so not."""
     by_row = (kinds.ColumnMapExpectation, kinds.ColumnPairMapExpectation, kinds.MulticolumnMapExpectation)
     return isinstance(expectation, by_row) and expectation.mostly == 1
+
+
+def judges_alone(expectation: Any) -> bool:
+    """Whether an expectation about rows has the same verdict for a row whatever the other rows are."""
+    # A condition is any expression of pandas, so it may speak of the whole table.
+    return expectation.configuration.type in ALONE and not expectation.row_condition
+
+
+def key_of(expectation: Any) -> tuple[str, str]:
+    """What expectations are sorted by: type and arguments, so that how they were configured does not matter."""
+    return _key(expectation.configuration)
+
+
+def declared(expectation: Any) -> dict[str, Any]:
+    """An expectation's `type` and `kwargs` as JSON, without what its verdict on a row does not depend on."""
+    described: dict[str, Any] = expectation.configuration.to_json_dict()
+    return {name: described[name] for name in ("type", "kwargs")}
+
+
+class UnfitError(ConfigurationError):
+    """Expectations cannot be held against the rows.
+
+    Attributes:
+        faults: expectation → what it raised.
+    """
+
+    def __init__(self, faults: Mapping[str, str], fix: str = "choose expectations and arguments that fit") -> None:
+        self.faults = dict(faults)
+        told = [f"{expectation}: {message}" for expectation, message in sorted(self.faults.items())]
+        super().__init__(
+            "\n  ".join(["expectations that cannot be held against the rows", *told]),
+            where="validation.expectations",
+            fix=fix,
+        )
+
+
+class Verdict(NamedTuple):
+    """What an expectation says of each row.
+
+    Attributes:
+        failed: places of the rows that fail it, ascending.
+        passed_over: places of the rows that it does not judge, since they have no value.
+    """
+
+    failed: npt.NDArray[np.intp]
+    passed_over: npt.NDArray[np.intp]
+
+
+def judge_rows(frame: pd.DataFrame, expectations: Sequence[Any]) -> list[Verdict]:
+    """Hold expectations about rows against a table.
+
+    It computes their conditions alone: complete results, as `evaluate` has them, cost several times as much.
+
+    Args:
+        frame: its index counts the rows.
+        expectations: of Great Expectations.
+
+    Raises:
+        UnfitError: names every expectation that cannot be held against these columns.
+    """
+    engine = _engine(frame)
+    calculator = MetricsCalculator(engine)
+    verdicts: list[Verdict] = []
+    faults: dict[str, str] = {}
+    for expectation in expectations:
+        config = expectation.configuration
+        condition = f"{expectation.map_metric}.condition"
+        given = registry.get_metric_kwargs(condition, configuration=config)
+        metric = MetricConfiguration(condition, given["metric_domain_kwargs"], given["metric_value_kwargs"])
+        try:
+            found, _ = calculator.compute_metrics([metric], runtime_configuration={"catch_exceptions": False})
+        except MetricResolutionError as error:
+            faults[_named(config)] = _last_line(str(error))
+            continue
+        fails = found[metric.id][0]
+        judged = fails.index.to_numpy()
+        passed_over = np.ones(len(frame), dtype=bool)
+        passed_over[judged] = False
+        verdicts.append(Verdict(judged[fails.to_numpy(bool)], np.flatnonzero(passed_over)))
+    if faults:
+        raise UnfitError(faults)
+    return verdicts
 
 
 def evaluate(frame: pd.DataFrame, expectations: list[Any]) -> list[Any]:
     """Hold expectations against a table.
 
     Args:
-        frame: any columns, and `row_id`.
+        frame: any columns; its index counts the rows.
         expectations: of Great Expectations.
 
     Returns:
-        Its results, ordered by type and arguments, with every failing row's row_id.
+        Its complete results, in the order of `key_of`; failing rows are named by their place in the table.
+
+    Raises:
+        UnfitError: names every expectation that cannot be held against these columns.
     """
-    context = gx.get_context(
-        mode="ephemeral",
-        project_config=base.DataContextConfig(
-            store_backend_defaults=base.InMemoryStoreBackendDefaults(),
-            progress_bars=base.ProgressBarsConfig(globally=False),
-            analytics_enabled=False,
-        ),
-    )
-    asset = context.data_sources.add_pandas("freshtune").add_dataframe_asset("rows")
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
-    suite = gx.ExpectationSuite("freshtune", expectations=expectations)
-    results: list[Any] = batch.validate(suite, result_format=RESULT_FORMAT).results
-    return sorted(results, key=lambda result: (result.expectation_config.type, str(result.expectation_config.kwargs)))
+    # Not by way of a context, a data source and a batch: these digest every value of the table, twice.
+    validator = Validator(_engine(frame))
+    validator.metrics_calculator.show_progress_bars = False
+    configurations = [expectation.configuration for expectation in expectations]
+    for configuration in configurations:
+        configuration.kwargs["batch_id"] = BATCH
+    results: list[Any] = validator.graph_validate(configurations, {"result_format": RESULT_FORMAT})
+    faults = {}
+    for result in results:
+        info = result.exception_info or {}
+        raised = [info] if "raised_exception" in info else list(info.values())
+        messages = sorted({str(entry["exception_message"]) for entry in raised if entry["raised_exception"]})
+        if messages:
+            faults[_named(result.expectation_config)] = _last_line(messages[0])
+    if faults:
+        # An expectation that raised says nothing about the data: its arguments do not fit them.
+        raise UnfitError(faults)
+    return sorted(results, key=lambda result: _key(result.expectation_config))
 
 
-def render_data_docs(results: list[Any]) -> str:
-    """Render GX's own page for results, as one HTML file that opens from a disk and loads nothing from anywhere.
-
-    Args:
-        results: of `evaluate`, in samples.
-    """
-    statistics = calc_validation_statistics(results)
-    page = ValidationResultsPageRenderer().render(
-        ExpectationSuiteValidationResult(
-            success=statistics.success,
-            results=[_for_page(result) for result in results],
-            suite_name="freshtune",
-            statistics={name: value for name, value in statistics._asdict().items() if name != "success"},
-            meta={"great_expectations_version": gx.__version__},
-        )
-    )
-    text: str = DefaultJinjaPageView().render(page, show_how_to_buttons=False)
-    text = re.sub(r'<a href="\.\./[^>]*>(.*?)</a>', r"\1", OUTSIDE.sub("", text), flags=re.DOTALL)
-    return text.replace("</head>", HEAD, 1)
+def _engine(frame: pd.DataFrame) -> PandasExecutionEngine:
+    return PandasExecutionEngine(batch_data_dict={BATCH: frame})
 
 
-def observed(found: dict[str, Any]) -> Any:
-    """What an expectation saw: a number, or words where GX has only counts or lists."""
-    if found.get("observed_value") is not None:
-        return found["observed_value"]
-    if found.get("element_count") is not None:
-        return f"{found['unexpected_count']:,} of {found['element_count']:,} rows fail"
-    lists = {which: found.get(f"partial_{which}_list") for which in ("unexpected", "missing")}
-    return "; ".join(f"{which}: {', '.join(map(repr, values))}" for which, values in lists.items() if values) or None
+def _arguments(config: Any) -> dict[str, Any]:
+    return {name: value for name, value in config.kwargs.items() if name != "batch_id"}
 
 
-def in_samples(results: list[Any]) -> list[Any]:
-    """Copies of results with GX's samples of failing rows instead of all of them."""
-    return [
-        _with(result, {name: value for name, value in result.result.items() if name not in WHOLE_LISTS})
-        for result in results
-    ]
+def _key(config: Any) -> tuple[str, str]:
+    return config.type, str(_arguments(config))
 
 
-def _for_page(result: Any) -> Any:
-    """A copy with observed values escaped, which GX writes into its page as they are."""
-    found = result.result
-    if found.get("observed_value") is None and "element_count" not in found:
-        # expect_column_distinct_values_to_…: GX looks for shares that these results lack, and gives up.
-        found = {"observed_value": observed(found)}
-    return _with(result, _escaped(found))
+def _named(config: Any) -> str:
+    return f"{config.type} {json.dumps(_arguments(config), default=str)}"
 
 
-def _with(result: Any, found: Any) -> Any:
-    changed = copy.copy(result)
-    changed.result = found
-    return changed
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return html.escape(value)
-    if isinstance(value, dict):
-        return {key: _escaped(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escaped(item) for item in value]
-    return value
+def _last_line(message: str) -> str:
+    return message.strip().splitlines()[-1]

@@ -1,29 +1,38 @@
-"""The step `validated`: holds the expectations against every row and sets aside those that fail."""
+"""The step `validated`: holds the expectations against every row, shard by shard, and sets aside those that fail."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.errors import ConfigurationError
-from assets.validated.engine import evaluate, in_samples, observed, render_data_docs
+from assets.raw import rows as raw_rows
+from assets.store.digests import write_json
+from assets.store.links import linked, read_links, write_links
+from assets.store.tables import Ids, digest_of_rows, read_tables, write_table
+from assets.validated.data_docs import write_trace
+from assets.validated.engine import MAX_RESULT_RECORDS, UnfitError, declared, evaluate, judges_alone, key_of
+from assets.validated.frame import Places, Rows, columns_seen, named
+from assets.validated.quarantine import Judged, make_quarantine
+from assets.validated.results import columns_of, counted, failing_places, in_samples, observed
 from assets.validated.suite import STRIPPED, build_suites
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    import pandas as pd
+    import numpy.typing as npt
 
     from assets.store.step import Build, Measurements
 
-QUARANTINE = pa.schema([(name, pa.string()) for name in ("row_id", "text", "label", "expectation", "detail")])
-UNREADABLE = "readable"
-"""Stands for an expectation in the quarantine: the line can be read as a row."""
+ENVIRONMENT = ("great-expectations:minor", "pandas:major", "pyarrow:major")
+"""Libraries that the verdict on a row depends on."""
 
 
 def validate(
@@ -36,10 +45,16 @@ def validate(
 ) -> Measurements:
     """Hold the built-in and the configured expectations against the rows.
 
+    Content:
+        rows.json: how many rows are accepted, and the digest of their identifiers in order.
+        quarantine.parquet: row_id, text, label, expectation, detail; has raw's rejected lines too.
+        layout/: links `shards`, as raw has them; rows.feather with `accepted` for each of their rows.
+
+    Trace:
+        data_docs/index.html, suite.json, result.json.
+
     Args:
-        build: input `raw`; content `rows.parquet` (the accepted rows, columns as in raw) and `quarantine.parquet`
-            (row_id, text, label, expectation, detail), which has raw's rejected lines too; trace
-            `data_docs/index.html`, `suite.json`, `result.json`.
+        build: input `raw`.
         labels: labels of the task.
         text_length: `min` and `max` characters of a text without white space at both ends.
         expectations: beside the built-in ones: `type`, `kwargs`, `severity`.
@@ -52,146 +67,163 @@ def validate(
     Raises:
         ConfigurationError: an expectation does not exist, or cannot be held against these columns.
     """
-    names = ["row_id", "text", STRIPPED, "label", *columns["keep"]]
-    if STRIPPED in columns["keep"]:
+    keep = columns["keep"]
+    if STRIPPED in keep:
         raise ConfigurationError(
             f"{STRIPPED!r} is a column that validation makes itself",
             where="source.columns.keep",
             fix="rename the column",
         )
     suites = build_suites(labels=labels, text_length=text_length, expectations=expectations)
+    alone = sorted((each for each in suites.rows if judges_alone(each)), key=key_of)
+    comparing = [each for each in suites.rows if not judges_alone(each)]
     raw = build.inputs["raw"]
-    rows, rejected = pq.read_table(raw / "rows.parquet"), pq.read_table(raw / "rejected.parquet")
-    with build.progress.bar("expectations held", total=len(suites.rows) + len(suites.table)) as advance:
-        frame = _frame(rows)
-        by_row = evaluate(frame, suites.rows)
-        _refuse_failed_runs(by_row, names)
-        advance(len(suites.rows))
-        failures = _failures(by_row)
-        accepted = frame["row_id"].map(lambda row_id: row_id not in failures).astype(bool)
-        about_table = evaluate(frame[accepted].reset_index(drop=True), suites.table) if suites.table else []
-        _refuse_failed_runs(about_table, names)
+    kept, rejected = raw_rows.kept(raw), pq.read_table(raw / "rejected.parquet")
+    rows = _read(raw, keep, [*suites.rows, *suites.table])
+    order = rows.by_id(np.flatnonzero(kept))
+    accepted = kept.copy()
+    faults: dict[str, str] = {}
+    total = len(alone) * len(read_links(raw)["shards"]) + len(comparing) + len(suites.table)
+    with build.progress.bar("expectations held", total=total) as advance:
+        verdicts = _judge_shards(build, alone, faults, advance)
+        with _noted(faults):
+            compared = _evaluate(rows, order, comparing)
+        _refuse(faults, keep)
+        judged = sorted([*_merged(verdicts, rows, kept, alone), *compared], key=lambda each: key_of(each.expectation))
+        critical = [each for each in judged if each.expectation.severity == "critical"]
+        for each in critical:
+            accepted[each.failing] = False
+        advance(len(comparing))
+        with _noted(faults):
+            about_table = _evaluate(rows, order[accepted[order]], suites.table)
+        _refuse(faults, keep)
         advance(len(suites.table))
-    kept = rows.filter(pa.array(accepted.to_list(), type=pa.bool_()))
-    quarantine = _quarantine(rows, failures, rejected)
-    pq.write_table(kept, build.content / "rows.parquet", compression="zstd")
-    pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
-    by_row, about_table = in_samples(by_row), in_samples(about_table)
-    measured = _measure(rows.num_rows + rejected.num_rows, kept, quarantine, [*by_row, *about_table])
-    measured["table_expectations"] = [_told(result) for result in about_table]
-    _write_trace(build.trace, [*suites.rows, *suites.table], [*by_row, *about_table])
+    quarantine = make_quarantine(rows, critical, rejected)
+    _write(build, rows.ids[order[accepted[order]]], accepted, quarantine)
+    results = [each.result for each in (*judged, *about_table)]
+    write_trace(build.trace, [*suites.rows, *suites.table], results)
+    warned = [result for result in results if result.expectation_config.severity == "warning"]
+    measured = {
+        "rows_in": len(order) + len(rejected),
+        "accepted": int(accepted.sum()),
+        "quarantined": len(quarantine),
+        "quarantined_by_expectation": _by_expectation(quarantine),
+        "table_expectations": [_told(each.result) for each in about_table],
+        "warning_expectations": len(warned),
+        "warnings": [_told(result) for result in warned if not result.success],
+        "labels": _counts(rows.table["label"].filter(pa.array(accepted))),
+    }
     build.progress.message(f"{measured['accepted']:,} rows accepted, {measured['quarantined']:,} in quarantine")
     return measured
 
 
-def _frame(rows: pa.Table) -> pd.DataFrame:
-    """Rows for Great Expectations: null stays None, and the text without white space at both ends beside the text."""
-    import pandas as pd
-
-    values = {name: rows.column(name).to_pylist() for name in rows.column_names}
-    values[STRIPPED] = [None if text is None else text.strip() for text in values["text"]]
-    return pd.DataFrame(values, dtype=object)
+def _read(raw: Path, keep: Sequence[str], expectations: Sequence[Any]) -> Rows:
+    """All rows of the shards, with the columns that are needed."""
+    shards = linked(raw, "shards")
+    columns = ["text", "label", *sorted(named(expectations, keep))]
+    return Rows(raw_rows.shard_ids(shards), read_tables(shards, "rows.feather", columns), columns_seen(keep))
 
 
-def _refuse_failed_runs(results: Iterable[Any], names: list[str]) -> None:
-    """An expectation that raised says nothing about the data: its arguments do not fit them."""
-    faults = []
-    for result in results:
-        info = result.exception_info or {}
-        raised = [info] if "raised_exception" in info else list(info.values())
-        messages = sorted({str(entry["exception_message"]) for entry in raised if entry["raised_exception"]})
-        if messages:
-            config = result.expectation_config
-            faults.append(f"{config.type} {_arguments(config)}: {messages[0].strip().splitlines()[-1]}")
+def _judge_shards(
+    build: Build, expectations: Sequence[Any], faults: dict[str, str], advance: Callable[[int], None]
+) -> list[pa.Table]:
+    """Verdicts of each shard (see `assets.validated.shard.judge`), rows counted through all of them."""
+    assert build.part is not None
+    arguments = {"expectations": [declared(expectation) for expectation in expectations]}
+    verdicts, start = [], 0
+    for shard in read_links(build.inputs["raw"])["shards"]:
+        with _noted(faults):
+            part = build.part(
+                "assets.validated.shard:judge", arguments, inputs={"shard": shard}, environment=ENVIRONMENT
+            )
+            found = read_tables([part.content], "verdicts.feather")
+            row = found["row"].to_numpy().astype(np.intp) + start
+            verdicts.append(found.set_column(0, "row", pa.array(row)))
+            start += part.measurements["rows"]
+        advance(len(expectations))
+    return verdicts
+
+
+def _merged(
+    verdicts: Sequence[pa.Table], rows: Rows, kept: npt.NDArray[np.bool_], expectations: Sequence[Any]
+) -> list[Judged]:
+    """What expectations that judge each row by itself say of the rows that count, each of them once.
+
+    Their results are Great Expectations' own over the first failing rows, with the counts of all rows.
+    """
+    table = pa.concat_tables(verdicts)
+    table = table.filter(pa.array(kept[table["row"].to_numpy()]))
+    row, number, failed = (table[name].to_numpy() for name in ("row", "expectation", "failed"))
+    failing = [rows.by_id(row[failed & (number == each)]) for each in range(len(expectations))]
+    passed_over = np.bincount(number[~failed], minlength=len(expectations)).tolist()
+    samples = rows.by_id(np.unique(np.concatenate([places[:MAX_RESULT_RECORDS] for places in failing])))
+    return [
+        Judged(
+            expectation,
+            places,
+            counted(sampled.result, rows=int(kept.sum()), passed_over=without_value, failed=len(places)),
+        )
+        for expectation, places, without_value, sampled in zip(
+            expectations, failing, passed_over, _evaluate(rows, samples, expectations), strict=True
+        )
+    ]
+
+
+def _evaluate(rows: Rows, places: Places, expectations: Sequence[Any]) -> list[Judged]:
+    """Hold expectations against some rows."""
+    if not expectations:
+        return []
+    expectations = sorted(expectations, key=key_of)
+    wanted = named(expectations, rows.names)
+    frame = rows.some(places, wanted).frame({*wanted, "row_id"})
+    return [
+        Judged(expectation, places[np.array(failing_places(result), np.intp)], in_samples(result, frame))
+        for expectation, result in zip(expectations, evaluate(frame, expectations), strict=True)
+    ]
+
+
+@contextmanager
+def _noted(faults: dict[str, str]) -> Iterator[None]:
+    """Note what cannot be held against the rows and go on, so that everything wrong is told at once."""
+    try:
+        yield
+    except UnfitError as error:
+        faults.update({**error.faults, **faults})
+
+
+def _refuse(faults: dict[str, str], keep: Sequence[str]) -> None:
     if faults:
-        raise ConfigurationError(
-            "\n  ".join(["expectations that cannot be held against the rows", *faults]),
-            where="validation.expectations",
-            fix=f"the columns are {', '.join(names)}, all of them text; choose expectations and arguments that fit",
+        names = ", ".join(["row_id", "text", STRIPPED, "label", *keep])
+        raise UnfitError(
+            faults, fix=f"the columns are {names}, all of them text; choose expectations and arguments that fit"
         )
 
 
-def _failures(results: Iterable[Any]) -> dict[str, list[tuple[str, str]]]:
-    """Critical failures: row_id → (expectation, what was seen) of each."""
-    failures: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for result in results:
-        if result.expectation_config.severity != "critical":
-            continue
-        kind = result.expectation_config.type
-        for entry in result.result["unexpected_index_list"]:
-            seen = [f"{column} is {_shown(value)}" for column, value in entry.items() if column != "row_id"]
-            failures[entry["row_id"]].append((kind, " and ".join(seen)))
-    return dict(failures)
+def _write(build: Build, ids: Ids, accepted: npt.NDArray[np.bool_], quarantine: pa.Table) -> None:
+    write_json(build.content / "rows.json", {"rows": len(ids), "sha256": digest_of_rows(ids)})
+    pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
+    write_links(build.content, {"shards": read_links(build.inputs["raw"])["shards"]})
+    write_table(build.content / "layout" / "rows.feather", pa.table({"accepted": accepted}), compressed=True)
 
 
-def _shown(value: Any) -> str:
-    if not isinstance(value, str):
-        return "null"
-    length = f" ({len(value):,} characters)" if len(value) > 80 or not value else ""
-    return json.dumps(value[:80], ensure_ascii=False) + ("…" if len(value) > 80 else "") + length
+def _by_expectation(quarantine: pa.Table) -> dict[str, int]:
+    """How many rows fail each expectation."""
+    counts: Counter[str] = Counter()
+    for names, count in _counts(quarantine["expectation"]).items():
+        counts.update(dict.fromkeys(names.split(", "), count))
+    return dict(sorted(counts.items()))
 
 
-def _quarantine(rows: pa.Table, failures: dict[str, list[tuple[str, str]]], rejected: pa.Table) -> pa.Table:
-    bad = rows.select(["row_id", "text", "label"]).filter(
-        pa.array([row_id in failures for row_id in rows.column("row_id").to_pylist()], type=pa.bool_())
-    )
-    records = [
-        {
-            **row,
-            "expectation": ", ".join(sorted({kind for kind, _ in failures[row["row_id"]]})),
-            "detail": "; ".join(dict.fromkeys(seen for _, seen in failures[row["row_id"]])),
-        }
-        for row in bad.to_pylist()
-    ]
-    records += [
-        {
-            "row_id": row["row_id"],
-            "text": row["line_text"],
-            "label": None,
-            "expectation": UNREADABLE,
-            "detail": f"{row['reason']}: {row['detail']}",
-        }
-        for row in rejected.to_pylist()
-    ]
-    return pa.Table.from_pylist(sorted(records, key=lambda record: str(record["row_id"])), schema=QUARANTINE)
-
-
-def _measure(rows_in: int, kept: pa.Table, quarantine: pa.Table, results: list[Any]) -> Measurements:
-    warned = [result for result in results if result.expectation_config.severity == "warning"]
-    names = (name for joined in quarantine.column("expectation").to_pylist() for name in joined.split(", "))
-    return {
-        "rows_in": rows_in,
-        "accepted": kept.num_rows,
-        "quarantined": quarantine.num_rows,
-        "quarantined_by_expectation": dict(sorted(Counter(names).items())),
-        "warning_expectations": len(warned),
-        "warnings": [_told(result) for result in warned if not result.success],
-        "labels": dict(sorted(Counter(kept.column("label").to_pylist()).items())),
-    }
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    return dict(sorted((each["values"], each["counts"]) for each in pc.value_counts(column).to_pylist()))
 
 
 def _told(result: Any) -> dict[str, Any]:
     config = result.expectation_config
-    kwargs = config.kwargs
-    named = [kwargs[name] for name in ("column", "column_A", "column_B") if name in kwargs]
     return {
         "type": config.type,
-        "column": ", ".join([*named, *(kwargs.get("column_list") or [])]) or None,
+        "column": ", ".join(columns_of(config)) or None,
         "severity": str(getattr(config.severity, "value", config.severity)),
         "success": bool(result.success),
         "observed": observed(result.to_json_dict()["result"]),
     }
-
-
-def _arguments(config: Any) -> str:
-    return json.dumps({name: value for name, value in config.kwargs.items() if name != "batch_id"}, default=str)
-
-
-def _write_trace(trace: Path, expectations: list[Any], results: list[Any]) -> None:
-    (trace / "data_docs").mkdir()
-    page = render_data_docs(results)
-    (trace / "data_docs" / "index.html").write_text(page, encoding="utf-8")
-    suite = [expectation.configuration.to_json_dict() for expectation in expectations]
-    for name, value in (("suite", suite), ("result", [result.to_json_dict() for result in results])):
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False, indent=1)
-        (trace / f"{name}.json").write_text(text, encoding="utf-8")

@@ -73,6 +73,13 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
         ({"validation": {"text_length": {"min": 5, "max": 4}}}, "min 5 is more than max 4"),
         ({"validation": {"expectations": [{"type": "column_exists"}]}}, "should match pattern"),
         ({"splits": {"validation": 0.5, "test": 0.5}}, "leave nothing to train on"),
+        ({"cleaning": {"conflicts": "newest"}}, "newest_by names the column of times where `conflicts` is newest"),
+        ({"cleaning": {"newest_by": "day"}}, "newest_by names the column of times where `conflicts` is newest"),
+        (
+            {"cleaning": {"conflicts": "newest", "newest_by": "day"}},
+            "cleaning.newest_by: day is not among source.columns.keep: none",
+        ),
+        ({"splits": {"group_by": "user"}}, "splits.group_by: user is not among source.columns.keep: none"),
         ({"base_model": {"name": "x", "sha256": "X" * 64}}, "should match pattern"),
         ({"training": {"learning_rate": 0}}, "greater than 0"),
         ({"training": {"warmup": float("nan")}}, "less than or equal to 1"),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import DataError
 from assets.evaluation.baseline import baseline
+from assets.store.store import Store
 from tests.conftest import MakeBuild
 from tests.tiny import LABELS, make_rows, make_splits
 
 
-def test_it_learns_the_toy_task_and_repeats_itself(make_build: MakeBuild, tmp_path: Path) -> None:
-    splits = make_splits(tmp_path, make_rows(500, seed=0))
+def test_it_learns_the_toy_task_and_repeats_itself(make_build: MakeBuild, store: Store) -> None:
+    splits = make_splits(store, make_rows(500, seed=0))
     build, again = (make_build({"splits": splits}) for _ in range(2))
 
     found = baseline(build, labels=LABELS)
@@ -28,16 +28,16 @@ def test_it_learns_the_toy_task_and_repeats_itself(make_build: MakeBuild, tmp_pa
     assert rows.equals(pq.read_table(again.content / "predictions.parquet"))
 
 
-def test_rare_labels_are_predicted_too(make_build: MakeBuild, tmp_path: Path) -> None:
+def test_rare_labels_are_predicted_too(make_build: MakeBuild, store: Store) -> None:
     rows = make_rows(2000, seed=0)
     rare = [row for row in rows if row[1] == "ham"][:570] + [row for row in rows if row[1] == "spam"][:30]
-    splits = make_splits(tmp_path, sorted(rare))
+    splits = make_splits(store, sorted(rare))
 
     assert baseline(make_build({"splits": splits}), labels=LABELS)["per_class"]["spam"]["recall"] > 0.8
 
 
-def test_texts_without_words(make_build: MakeBuild, tmp_path: Path) -> None:
-    splits = make_splits(tmp_path, [("!" * (at + 1), LABELS[at % 2]) for at in range(20)])
+def test_texts_without_words(make_build: MakeBuild, store: Store) -> None:
+    splits = make_splits(store, [("!" * (at + 1), LABELS[at % 2]) for at in range(20)])
 
     with pytest.raises(DataError, match=r"baseline: the baseline cannot learn from the train side: empty vocabulary"):
         baseline(make_build({"splits": splits}), labels=LABELS)

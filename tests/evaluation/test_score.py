@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +15,10 @@ import pytest
 
 from assets.errors import DataError
 from assets.evaluation import STEP
-from assets.evaluation.baseline import baseline
 from assets.evaluation.score import by_name, confident_errors, draw_confusion, score
 from assets.store.digests import digest_content
 from assets.store.step import Build
+from assets.store.store import Store
 from assets.tasks.classification import metrics, pretrained
 from assets.tasks.inputs import Side
 from assets.tasks.loading import load_tokenizer
@@ -26,9 +26,9 @@ from tests.conftest import MakeBuild
 from tests.tiny import LABELS, make_base_model, make_rows, make_splits
 
 
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_splits(tmp_path_factory.mktemp("splits"), make_rows(400, seed=5))
+@pytest.fixture
+def splits(store: Store) -> Path:
+    return make_splits(store, make_rows(400, seed=5))
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +48,9 @@ def write_model(folder: Path, base: Path, labels: Sequence[str]) -> Path:
 
 @pytest.fixture
 def make_scoring(make_build: MakeBuild, splits: Path, base: Path, tmp_path: Path) -> Any:
-    def part(function: str, arguments: Mapping[str, Any], inputs: Mapping[str, str], environment: object) -> Path:
-        assert (function, inputs, environment) == (
-            "assets.evaluation.baseline:baseline",
-            {"splits": "splits"},
-            ("scikit-learn",),
-        )
-        build = make_build({"splits": splits})
-        baseline(build, **arguments)
-        return build.content
-
     def make(labels: Sequence[str]) -> Build:
         model = write_model(tmp_path / "-".join(labels), base, labels)
-        return make_build({"model": model, "splits": splits}, part=part)
+        return make_build({"model": model, "splits": splits})
 
     return make
 

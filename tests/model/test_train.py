@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from assets.model.train import train
 from assets.progress import Event
 from assets.store.digests import digest_file, files_under
 from assets.store.step import Build, Measurements, Observation
+from assets.store.store import Store
 from tests.conftest import MakeBuild
 from tests.tiny import LABELS, make_base_model, make_rows, make_splits
 
@@ -44,6 +45,9 @@ class Index:
     def sha256(self, path: Path) -> str:
         return digest_file(path)
 
+    def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
+        return digest()
+
 
 def see(folder: Path) -> dict[str, Observation]:
     return observe(SimpleNamespace(base_model=SimpleNamespace(name=str(folder), sha256=None)), Index())
@@ -51,7 +55,8 @@ def see(folder: Path) -> dict[str, Observation]:
 
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_splits(tmp_path_factory.mktemp("splits"), make_rows(500, seed=0))
+    folder = tmp_path_factory.mktemp("splits")
+    return make_splits(Store(str(folder / "store"), folder / "cache"), make_rows(500, seed=0))
 
 
 @pytest.fixture(scope="module")

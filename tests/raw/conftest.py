@@ -12,30 +12,31 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.raw.read import read
-from assets.store.digests import digest_content
+from assets.raw.rows import origins, read_rows
 from assets.store.step import Build, Measurements, Observation, ObservedFile
 
 
 @dataclass(frozen=True)
 class Raw:
-    build: Build
+    folder: Path
+    trace: Path
     measurements: Measurements
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        return list(pq.read_table(self.build.content / "rows.parquet").to_pylist())
+        return list(read_rows(self.folder).to_pylist())
 
     @property
     def rejected(self) -> list[dict[str, Any]]:
-        return list(pq.read_table(self.build.content / "rejected.parquet").to_pylist())
+        return list(pq.read_table(self.folder / "rejected.parquet").to_pylist())
 
     @property
     def origins(self) -> list[dict[str, Any]]:
-        return list(pq.read_table(self.build.trace / "origins.parquet").to_pylist())
+        return list(origins(self.folder, self.trace).to_pylist())
 
     @property
     def content(self) -> str:
-        return digest_content(self.build.content)
+        return self.folder.name
 
     @property
     def pairs(self) -> set[tuple[str | None, str | None]]:
@@ -56,7 +57,7 @@ def observed(folder: Path, files: Mapping[str, bytes]) -> Observation:
 
 
 @pytest.fixture
-def read_files(make_build: Callable[..., Build], tmp_path: Path) -> Read:
+def read_files(make_build: Callable[..., Build], publish: Callable[[Path], Path]) -> Read:
     """`read_files({"a.csv": b"…"}, **arguments)` runs the step and gives its result."""
 
     def run(files: Mapping[str, bytes], *, keep: tuple[str, ...] = (), **arguments: Any) -> Raw:
@@ -71,6 +72,7 @@ def read_files(make_build: Callable[..., Build], tmp_path: Path) -> Read:
             "columns": {"text": "text", "label": "label", "keep": list(keep)},
             "sample": None,
         }
-        return Raw(build, read(build, **{**defaults, **arguments}))
+        measurements = read(build, **{**defaults, **arguments})
+        return Raw(publish(build.content), build.trace, measurements)
 
     return run

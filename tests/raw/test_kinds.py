@@ -9,12 +9,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import ConfigurationError, DataError
-from assets.raw.kinds import decode, format_of, refuse_impostor
+from assets.raw.kinds import format_of, refuse_impostor
 
 
 def parquet() -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table({"text": ["a"], "label": ["x"]}), sink)
+    return sink.getvalue()
+
+
+def arrow(*, stream: bool = False) -> bytes:
+    sink = io.BytesIO()
+    table = pa.table({"text": ["a"], "label": ["x"]})
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, table.schema) as writer:
+        writer.write_table(table)
     return sink.getvalue()
 
 
@@ -33,15 +41,24 @@ def zipped() -> bytes:
         ("a.b.jsonl", "auto", "jsonl"),
         ("package://p/a.parquet", "auto", "parquet"),
         ("a.csv", "tsv", "tsv"),
+        ("a.json", "auto", "json"),
+        ("a.json", "label_studio", "label_studio"),
+        ("a.feather", "auto", "arrow"),
+        ("a.csv.gz", "auto", "csv"),
+        ("a.gz.Parquet.ZST", "auto", "parquet"),
     ],
 )
 def test_format_goes_by_the_configuration_then_by_the_ending(name: str, configured: str, form: str) -> None:
     assert format_of(name, configured) == form
 
 
-@pytest.mark.parametrize(("name", "ending"), [("a.xlsx", "'.xlsx'"), ("a.csv.gz", "'.gz'"), ("a", "''")])
+@pytest.mark.parametrize(
+    ("name", "ending"), [("a.xlsx", "'.xlsx'"), ("a.txt.gz", "'.txt'"), ("a.gz", "''"), ("a", "''")]
+)
 def test_an_unknown_ending_names_those_that_are_known(name: str, ending: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"{name}: the ending {ending} .*\.csv, \.tsv.*\n  fix: set"):
+    with pytest.raises(
+        ConfigurationError, match=rf"{name}: the ending {ending} .*\.csv, \.tsv.* also with \.gz or \.zst\n  fix: set"
+    ):
         format_of(name, "auto")
 
 
@@ -54,7 +71,7 @@ def test_an_unknown_ending_names_those_that_are_known(name: str, ending: str) ->
         (
             "jsonl",
             gzip.compress(b'{"text": 1}', mtime=0),
-            "taken for JSON Lines, but it is compressed by gzip\n  fix: unpack",
+            "taken for JSON Lines, but it is compressed by gzip a second time\n  fix: unpack",
         ),
         ("csv", zipped(), "taken for CSV, but it is a zip archive or an Excel workbook"),
         ("parquet", zipped(), "taken for Parquet, but it is a zip archive or an Excel workbook"),
@@ -64,8 +81,16 @@ def test_an_unknown_ending_names_those_that_are_known(name: str, ending: str) ->
         ("parquet", parquet()[:-1], "but it is cut off in the middle\n  fix: fetch"),
         ("parquet", b"\x7fELF\0\0", "but it is some binary file"),
         ("csv", b"\xef\xbb\xbf\n <!DOCTYPE html><html>", "but it is a web page or XML"),
-        ("jsonl", b'[{"text": "a"}]', "but it is one JSON array\n  fix: write one object on each line"),
+        ("jsonl", b'[{"text": "a"}]', "but it is one JSON array\n  fix: set source.format: json"),
+        ("json", b' {"text": "a"}', "but it is JSON Lines, or one object .*\n  fix: set source.format: jsonl"),
         ("csv", b'{"text": "a", "label": "b"}\n', "but it is JSON\n  fix: set source.format: jsonl"),
+        ("tsv", b'[{"text": "a", "label": "b"}]\n', "but it is JSON\n  fix: set source.format: jsonl"),
+        ("csv", arrow(), "taken for CSV, but it is an Arrow file\n  fix: set source.format: arrow"),
+        ("csv", arrow(stream=True), "taken for CSV, but it is an Arrow file\n"),
+        ("parquet", arrow(), "taken for Parquet, but it is an Arrow file\n"),
+        ("arrow", parquet(), "taken for Arrow, but it is a Parquet file\n"),
+        ("arrow", arrow()[:-1], "taken for Arrow, but it is cut off in the middle\n  fix: fetch"),
+        ("arrow", b"FEA1\0\0", "but it is a Feather file of version 1\n  fix: write it again"),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says(form: str, data: bytes, message: str) -> None:
@@ -75,41 +100,16 @@ def test_a_file_that_is_not_what_its_name_says(form: str, data: bytes, message: 
 
 @pytest.mark.parametrize(
     ("form", "data"),
-    [("csv", b"PAR1,label\na,b\n"), ("tsv", b"text\tlabel\n"), ("jsonl", b'{"text": "[1]"}\n'), ("parquet", parquet())],
+    [
+        ("csv", b"PAR1,label\na,b\n"),
+        ("csv", b"ARROW1,label\na,b\n"),
+        ("tsv", b"text\tlabel\n"),
+        ("jsonl", b'{"text": "[1]"}\n'),
+        ("json", b'[{"text": "[1]"}]\n'),
+        ("parquet", parquet()),
+        ("arrow", arrow()),
+        ("arrow", arrow(stream=True)),
+    ],
 )
 def test_a_file_that_is_what_its_name_says(form: str, data: bytes) -> None:
     refuse_impostor("x", data, form)
-
-
-@pytest.mark.parametrize(
-    ("data", "encoding", "text", "damaged"),
-    [
-        ("\ufeffé\n".encode(), "utf-8", "é\n", False),
-        ("é\n".encode("cp1252"), "cp1252", "é\n", False),
-        ("é\n".encode("utf-16"), "utf-16", "é\n", False),
-        (b"caf\xe9\n", "utf-8", "caf\udce9\n", True),
-    ],
-)
-def test_decode(data: bytes, encoding: str, text: str, damaged: bool) -> None:
-    assert decode("x", data, encoding) == (text, damaged)
-
-
-@pytest.mark.parametrize(
-    ("data", "encoding", "message"),
-    [
-        (b"\xef\xbb\xbf \r\n", "utf-8", "the file is empty"),
-        ("text,label\n".encode("utf-16"), "utf-8", "the file is UTF-16, not utf-8\n  fix: set source.encoding: utf-16"),
-        ("text,label\n".encode("utf-16-le"), "utf-8", "the file is binary, not text: line 1 has a NUL"),
-        (b"text,label\na,b\nc,\0\n", "utf-8", "the file is binary, not text: line 3 has a NUL"),
-        (b"abc", "utf-16", "the file is not utf-16: truncated data at byte 2"),
-    ],
-)
-def test_text_that_cannot_be_decoded(data: bytes, encoding: str, message: str) -> None:
-    with pytest.raises(DataError, match=f"^x: {message}"):
-        decode("x", data, encoding)
-
-
-@pytest.mark.parametrize("encoding", ["utf-9", "hex"])
-def test_no_such_encoding(encoding: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"source\.encoding: '{encoding}' is no text encoding\n  fix: .*"):
-        decode("x", b"abc", encoding)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ class Index:
     def sha256(self, path: Path) -> str:
         return digest_file(path)
 
+    def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
+        return digest()
 
-class Unreadable:
+
+class Unreadable(Index):
     def sha256(self, path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 

@@ -21,7 +21,8 @@ from assets.store.step import Build, LogEntry, Measurements
 from assets.store.store import Store
 from tests.chains import pieces
 from tests.conftest import MakeBuild
-from tests.release.material import CHAIN, LABELS, measurements, write_evaluation, write_model, write_sides
+from tests.release.material import CHAIN, LABELS, measurements, write_evaluation, write_model
+from tests.tiny import make_splits
 
 Answers = Sequence[str]
 
@@ -65,13 +66,13 @@ MakeRelease = Callable[..., Release]
 
 
 @pytest.fixture
-def release(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRelease:
+def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRelease:
     """Decide about a challenger called `new`, by what it, the champion and the baseline answer.
 
     Plots take longer than all the rest and are left out unless `draw`.
 
-    Every model that the log names is stored unless it is `lost`, and answers `champion`; its splits put the rows named
-    in `trained_on` into train or validation.
+    Every model that the log names is stored unless it is `lost`, and answers `champion`; its splits put the test rows
+    of `trained_on` (by place), and a further row, into train or validation.
     """
 
     def make(
@@ -81,7 +82,7 @@ def release(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         baseline: Answers | None = None,
         champion: Answers | None = None,
         log: Sequence[LogEntry] = (),
-        trained_on: Mapping[str, str] | None = None,
+        trained_on: Mapping[int, str] | None = None,
         champion_labels: Sequence[str] = LABELS,
         lost: str = "",
         challenger: str = "new",
@@ -107,12 +108,14 @@ def release(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPat
             if digest == lost:
                 raise DamagedError(f"object {digest} is damaged: it has rotted", where="the store", fix="run again")
             if digest.startswith("splits-of-"):
-                return write_sides(base / digest, {"another": "train", **(trained_on or {})})
+                sides = [(trained_on or {}).get(at, "test") for at in range(len(true))]
+                rows = [(f"text {at}", true[0]) for at in range(len(true) + 1)]
+                return make_splits(store, rows, [*sides, "train"])
             return write_model(base / digest, champion_labels)
 
         build = make_build(
             inputs={
-                "splits": write_sides(base / "splits", {}),
+                "splits": base / "splits",
                 "model": write_model(base / "model", labels),
                 "evaluation": write_evaluation(base / "evaluation", true, new, baseline or new, labels, texts),
             },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,10 @@ import pyarrow.parquet as pq
 
 from assets.release import STEP
 from assets.store.step import Build, LogEntry, Measurements, Settlement, Step
+from assets.store.storage import MANIFEST
+from assets.store.store import Store
 from assets.tasks.classification import metrics
+from tests.tiny import make_splits
 
 WHEN = "2026-03-04T05:06:07+00:00"
 LABELS = ("ham", "spam")
@@ -76,9 +80,9 @@ def write_evaluation(
     labels: Sequence[str] = LABELS,
     texts: Sequence[str] | None = None,
 ) -> Path:
-    """Write an evaluation's content; row ids are `row-000`, `row-001`, …"""
+    """Write an evaluation's content; row ids are those of `tests.tiny.make_splits`."""
     folder.mkdir(parents=True, exist_ok=True)
-    ids = [f"row-{index:03d}" for index in range(len(true))]
+    ids = [f"{index:032x}" for index in range(len(true))]
     table = pa.table({"row_id": ids, "label": list(true), "predicted": list(predicted)})
     pq.write_table(table, folder / "predictions.parquet")
     own, other = metrics(true, predicted, labels), metrics(true, baseline, labels)
@@ -89,14 +93,6 @@ def write_evaluation(
         if label != said
     ]
     write_json(folder / "errors.json", errors[:50])
-    return folder
-
-
-def write_sides(folder: Path, sides: dict[str, str]) -> Path:
-    """Write a splits' `sides.parquet` from row id → side."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pa.table({"row_id": list(sides), "group": list(sides), "side": list(sides.values())})
-    pq.write_table(table, folder / "sides.parquet")
     return folder
 
 
@@ -141,7 +137,10 @@ def rows(build: Build) -> Measurements:
 
 
 def split(build: Build) -> Measurements:
-    write_sides(build.content, {f"row-{index:03d}": "test" for index in range(len(TRUE))})
+    # The shards must lie in the store in whose staging folder this is built.
+    store = Store(str(build.content.parents[2]), build.work)
+    made = make_splits(store, [(f"text {at}", label) for at, label in enumerate(TRUE)], ["test"] * len(TRUE))
+    shutil.copytree(made, build.content, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MANIFEST))
     return measurements()["splits"]
 
 

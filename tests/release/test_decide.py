@@ -77,7 +77,7 @@ def test_without_limits_everybody_is_promoted_and_the_champion_still_shown(relea
 def test_rows_that_the_champion_was_trained_on_are_left_out(release: MakeRelease) -> None:
     # The champion is right only where it was trained or chosen: on the other rows the new model is better.
     champion = [*TRUE[:3], "spam", "spam", *TRUE[5:]]
-    seen = {"row-000": "train", "row-001": "validation", "row-002": "train", "row-005": "test", "elsewhere": "train"}
+    seen = {0: "train", 1: "validation", 2: "train", 5: "test"}
     made = release(TRUE, TWO_WRONG, champion=champion, log=OLD, trained_on=seen)
     assert made.decision["rows_seen_by_champion"] == 3
     assert made.decision["champion_metrics"]["accuracy"] == pytest.approx(5 / 7)
@@ -92,19 +92,19 @@ def test_rows_that_the_champion_was_trained_on_are_left_out(release: MakeRelease
 
 def test_every_split_that_the_champion_came_out_of_counts(release: MakeRelease) -> None:
     entries = (entry(0, "old", "old", inputs={"splits": "splits-of-1"}), *OLD)
-    assert release(TRUE, RIGHT, log=entries, trained_on={"row-000": "train"}).decision["rows_seen_by_champion"] == 1
+    assert release(TRUE, RIGHT, log=entries, trained_on={0: "train"}).decision["rows_seen_by_champion"] == 1
     promoted = (entry(0, "old", None), LogEntry(1, log.promote((entry(0, "old", None),), "old", **SIGNED)))
-    assert release(TRUE, RIGHT, log=promoted, trained_on={"row-000": "train"}).decision["rows_seen_by_champion"] == 1
+    assert release(TRUE, RIGHT, log=promoted, trained_on={0: "train"}).decision["rows_seen_by_champion"] == 1
 
 
 def test_a_label_without_rows_does_not_pull_the_average_down(release: MakeRelease) -> None:
-    spam = {f"row-{index:03d}": "train" for index in range(6, 10)}
+    spam = dict.fromkeys(range(6, 10), "train")
     made = release(TRUE, RIGHT, champion=RIGHT, log=OLD, trained_on=spam, metric="f1_macro")
     assert made.decision["champion_metrics"]["f1_macro"] == 1.0
 
 
 def test_a_champion_that_saw_every_row_cannot_be_compared(release: MakeRelease) -> None:
-    seen = {f"row-{index:03d}": "train" for index in range(10)}
+    seen = dict.fromkeys(range(10), "train")
     made = release(TRUE, RIGHT, champion=TWO_WRONG, log=OLD, trained_on=seen)
     assert made.decision["decision"] == "refused"
     assert "it was trained on all 10 test rows" in made.message("champion")
@@ -219,7 +219,7 @@ def test_the_champion_is_compared_as_if_the_rows_it_saw_were_not_there(
 ) -> None:
     kept = [row for row in rows if not row[3]]
     true, new, champion, _ = zip(*rows, strict=True)
-    seen = {f"row-{index:03d}": "train" for index, row in enumerate(rows) if row[3]}
+    seen = {index: "train" for index, row in enumerate(rows) if row[3]}
     made = release(true, new, champion=champion, log=OLD, trained_on=seen)
     if not kept:
         assert made.decision["champion_metrics"] is None

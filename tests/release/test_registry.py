@@ -18,9 +18,10 @@ from assets.progress import Progress
 from assets.release import log
 from assets.release.registry import TAG, settle
 from assets.store.step import LogEntry, Settlement
+from assets.store.store import Store
 from assets.tasks import classification
 from tests.release.material import METRICS, WHEN, entry, write_json, write_model
-from tests.tiny import LABELS, make_base_model
+from tests.tiny import LABELS, make_base_model, make_splits
 
 pytestmark = [
     # MLflow 3.17 asks SQLAlchemy 2.1 for a strategy that goes away in 2.2.
@@ -54,10 +55,12 @@ class Place:
 
     Attributes:
         folder: where objects are, `content/DIGEST` and `trace/DIGEST`.
+        splits: content of the step `splits`.
         uri: tracking URI of the database.
     """
 
     folder: Path
+    splits: Path
     uri: str
 
     def settlement(self, pipeline: str, entries: list[LogEntry], **changed: Any) -> Settlement:
@@ -76,7 +79,7 @@ class Place:
     def _content(self, digest: str) -> Path:
         """Objects by the names that `entry` makes up: models a, b, c have the same weights."""
         if digest.startswith("splits-of-"):
-            return self.folder / "splits"
+            return self.splits
         return self._release(digest, "content") if digest.startswith("content-") else self.folder / "model"
 
     def _release(self, digest: str, part: str) -> Path:
@@ -94,7 +97,6 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     import torch
-    from datasets import Dataset
     from transformers import AutoTokenizer
 
     folder = tmp_path_factory.mktemp("registry")
@@ -105,9 +107,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     write_model(folder / "model", LABELS)
     model.save_pretrained(folder / "model" / "model")
     AutoTokenizer.from_pretrained(base).save_pretrained(folder / "model" / "model")
-    test = Dataset.from_dict({"row_id": ["r1", "r2"], "text": ["urgent prize", "dinner home"]})
-    test.save_to_disk(str(folder / "splits" / "dataset" / "test"))
-    return Place(folder, f"sqlite:///{folder}/mlflow.db")
+    store = Store(str(folder / "store"), folder / "cache")
+    rows = [("dinner sister", "ham"), ("urgent prize", "spam"), ("dinner home", "ham")]
+    splits = make_splits(store, rows, ["train", "test", "test"])
+    return Place(folder, splits, f"sqlite:///{folder}/mlflow.db")
 
 
 @pytest.fixture

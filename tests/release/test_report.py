@@ -99,7 +99,7 @@ def test_reasons_of_a_refusal_are_beside_the_verdict(release: MakeRelease) -> No
 
 
 def test_rows_left_out_are_told(release: MakeRelease) -> None:
-    made = release(TRUE, ONE_WRONG, champion=TWO_WRONG, log=OLD, trained_on={"row-009": "train"})
+    made = release(TRUE, ONE_WRONG, champion=TWO_WRONG, log=OLD, trained_on={9: "train"})
     text = Page(made.report).text
     assert "on the 9 rows that it never saw" in text
     assert "the columns about the champion on the 9 that it was not trained on" in text

@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+from assets.cleaned import clean as cleaning
+from assets.cleaned.normalise import Form
+from assets.store.digests import write_json
+from assets.store.store import Store
+from tests.conftest import MakeBuild
+from tests.tiny import make_object, make_shard
 
-CleanedRow = tuple[str, str, str, str]
-"""row_id, text, label, group"""
+Row = tuple[str, str, str | None]
+"""text, label, source"""
+Batch = Sequence[Row]
+Clean = Callable[..., Path]
+
+
+def row_id(row: Row) -> str:
+    return hashlib.sha256(json.dumps(row).encode()).hexdigest()[:32]
 
 
 @pytest.fixture
-def cleaned(tmp_path: Path) -> Callable[..., Path]:
-    """Write the content of the step `cleaned`; rows get a further column `source`."""
-    made = 0
+def clean(make_build: MakeBuild, store: Store) -> Clean:
+    """`clean(batches, similarity=0.6, unicode=None)` runs the step `cleaned` on rows that were accepted."""
+    number = 0
 
-    def write(rows: Sequence[CleanedRow], withheld: Sequence[tuple[str, str, str]] = ()) -> Path:
-        nonlocal made
-        made += 1
-        folder = tmp_path / f"cleaned-{made}"
-        folder.mkdir()
-        row_ids, texts, labels, groups = ([row[at] for row in rows] for at in range(4))
-        columns = {"row_id": row_ids, "text": texts, "label": labels, "count": [1] * len(rows), "group": groups}
-        # A further value may be missing.
-        columns["source"] = [f"from {row_id}" if row_id[-1] in "13579" else None for row_id in row_ids]
-        pq.write_table(pa.table(columns), folder / "rows.parquet")
-        parts = {name: [row[at] for row in withheld] for at, name in enumerate(("row_id", "text", "group"))}
-        pq.write_table(
-            pa.table({name: pa.array(values, pa.string()) for name, values in parts.items()}),
-            folder / "withheld.parquet",
+    def run(batches: Sequence[Batch], similarity: float | None = 0.6, unicode: Form | None = None) -> Path:
+        nonlocal number
+        number += 1
+        shards = [list(dict.fromkeys(batch)) for batch in batches]
+        layout = [row for shard in shards for row in shard]
+        accepted = pa.table({"accepted": [row not in layout[:at] for at, row in enumerate(layout)]})
+        digests = [
+            make_shard(
+                store,
+                pa.table(
+                    {
+                        "row_id": pa.array([row_id(row) for row in shard], pa.string()),
+                        "text": pa.array([f" {text}" for text, _, _ in shard], pa.string()),
+                        "label": pa.array([label for _, label, _ in shard], pa.string()),
+                        "source": pa.array([source for _, _, source in shard], pa.string()),
+                    }
+                ),
+            )
+            for shard in shards
+        ]
+        # Rows that lie differently are the same content; here they are meant to be another object.
+        files = {"number.json": number, "layout/rows.feather": accepted}
+        validated = store.open("objects", make_object(store, files, {"shards": digests}))
+        build = make_build({"validated": validated})
+        near = None if similarity is None else {"similarity": similarity, "ngram": 1}
+        cleaning.clean(
+            build, unicode=unicode, whitespace=True, near_duplicates=near, conflicts="quarantine", newest_by=None
         )
-        return folder
+        write_json(build.content / "number.json", number)
+        return store.open("objects", store.publish("objects", build.content))
 
-    return write
+    return run

@@ -1,69 +1,78 @@
-"""What `cleaned` and `splits` promise together, on the rules alone."""
+"""What holds for any rows: near-duplicates and equal values stay together, growth moves rows only towards train."""
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import combinations
 
+import numpy as np
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.cleaned.clean import resolve
-from assets.cleaned.near_duplicates import ngrams
-from assets.splits.rule import SIDES, sides_of_groups
+from assets.splits.groups import connected, values_of
+from assets.splits.rule import SIDES, position, sides_of_groups
+from tests.cleaned.oracle import resolve, similar
+from tests.splits.conftest import Row, row_id
 
-Rows = list[tuple[str, str]]
-ROWS = st.lists(
-    st.tuples(
-        st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6).map(" ".join), st.sampled_from(["ham", "spam"])
-    ),
-    max_size=25,
-)
-NEAR = st.one_of(
-    st.none(), st.fixed_dictionaries({"similarity": st.sampled_from([0.4, 0.6, 1.0]), "ngram": st.integers(1, 3)})
-)
+TEXTS = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6).map(" ".join)
+SOURCES = st.sampled_from([None, "", " ", "ann", "bob", "cid"])
+ROWS = st.lists(st.tuples(TEXTS, st.sampled_from(["ham", "spam"]), SOURCES), min_size=1, max_size=25)
+SIMILARITY = st.sampled_from([None, 0.4, 0.6, 1.0])
+PROPERTY = settings(deadline=None, derandomize=True, max_examples=150)
 
 
-def sides_of_texts(rows: Rows, near_duplicates: dict[str, Any] | None) -> dict[str, str]:
-    """Side of every text that is kept."""
-    texts, labels = [text for text, _ in rows], [label for _, label in rows]
-    overlay = resolve(texts, labels, near_duplicates)
-    members = [(str(group), texts[row]) for row, group in overlay.group.items()]
-    sides = sides_of_groups(members, salt="", validation=0.3, test=0.4)
-    return {texts[row]: sides[str(overlay.group[row])] for row in overlay.kept}
+def sides_of_texts(layout: list[Row], similarity: float | None, *, by_source: bool) -> dict[str, str]:
+    """Side of every text that is kept, of rows that lie in this order."""
+    rows = sorted(set(layout), key=row_id)
+    near = None if similarity is None else {"similarity": similarity, "ngram": 1}
+    cleaned = resolve([text for text, _, _ in rows], [label for _, label, _ in rows], near)
+    place = np.array([layout.index(row) for row in rows], np.intp)
+    group = np.full(len(layout), -1, np.int32)
+    group[place[list(cleaned.group)]] = place[list(cleaned.group.values())]
+    kept, others = (place[sorted(found)] for found in (cleaned.kept, cleaned.merged.keys() | cleaned.conflicting))
+    if by_source:
+        _, text = np.unique([text for text, _, _ in layout], return_inverse=True)
+        keys = np.stack([text % 2, text], axis=1).astype(np.uint64)
+        values = values_of(pa.chunked_array([[source for _, _, source in layout]], pa.string()))
+        group = connected(group, kept, others, keys=keys, values=values)
+    at = np.array([position("", text) for text, _, _ in layout])
+    sides = sides_of_groups(at, group, validation=0.3, test=0.4)
+    return {layout[row][0]: SIDES[sides[row]] for row in kept}
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
-@given(ROWS, ROWS, NEAR)
-def test_new_rows_move_old_ones_only_towards_train(
-    rows: Rows, more: Rows, near_duplicates: dict[str, Any] | None
+@PROPERTY
+@given(ROWS.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))), SIMILARITY, st.booleans())
+def test_order_does_not_matter(case: tuple[list[Row], list[Row]], similarity: float | None, by_source: bool) -> None:
+    rows, permuted = case
+    assert sides_of_texts(rows, similarity, by_source=by_source) == sides_of_texts(
+        permuted, similarity, by_source=by_source
+    )
+
+
+@PROPERTY
+@given(ROWS, SIMILARITY, st.booleans())
+def test_near_duplicates_and_equal_values_are_on_one_side(
+    rows: list[Row],
+    similarity: float | None,
+    by_source: bool,
 ) -> None:
-    before, after = sides_of_texts(rows, near_duplicates), sides_of_texts(rows + more, near_duplicates)
+    sides = sides_of_texts(rows, similarity, by_source=by_source)
+    # A merged row's value counts for the text that it was merged into.
+    there = [(text, source) for text, _, source in rows if text in sides]
+    for (one, value), (other, other_value) in combinations(there, 2):
+        near = similarity is not None and similar(one, other, similarity, 1)
+        together = by_source and value == other_value and bool((value or "").strip())
+        assert sides[one] == sides[other] or not (near or together)
+
+
+@PROPERTY
+@given(ROWS, ROWS, st.sets(st.integers(0, 24)), SIMILARITY, st.booleans())
+def test_new_rows_move_old_ones_only_towards_train(
+    rows: list[Row], more: list[Row], contradicted: set[int], similarity: float | None, by_source: bool
+) -> None:
+    other = {"ham": "spam", "spam": "ham"}
+    more = more + [(text, other[label], None) for at, (text, label, _) in enumerate(rows) if at in contradicted]
+    before = sides_of_texts(rows, similarity, by_source=by_source)
+    after = sides_of_texts(rows + more, similarity, by_source=by_source)
     for text in before.keys() & after.keys():
         assert SIDES.index(after[text]) <= SIDES.index(before[text])
-
-
-@settings(deadline=None, derandomize=True, max_examples=100)
-@given(ROWS.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))), NEAR)
-def test_order_does_not_matter(case: tuple[Rows, Rows], near_duplicates: dict[str, Any] | None) -> None:
-    assert sides_of_texts(case[0], near_duplicates) == sides_of_texts(case[1], near_duplicates)
-
-
-@settings(deadline=None, derandomize=True, max_examples=100)
-@given(ROWS, st.sampled_from([0.4, 0.6, 1.0]), st.integers(1, 3))
-def test_near_duplicates_are_on_one_side(rows: Rows, similarity: float, n: int) -> None:
-    sides = sides_of_texts(rows, {"similarity": similarity, "ngram": n})
-    for one, side in sides.items():
-        for other, other_side in sides.items():
-            left, right = ngrams(one, n), ngrams(other, n)
-            assert side == other_side or len(left & right) / len(left | right) < similarity
-
-
-def test_a_conflict_that_turns_up_later_keeps_its_near_duplicates_out_of_the_test_set() -> None:
-    # By itself the second text would be on the test side; the first one, in train, holds it there.
-    near = {"similarity": 0.6, "ngram": 1}
-    held, test = "a b d f g", "b d f g"
-    assert sides_of_texts([(held, "ham")], near) == {held: "train"}
-    assert sides_of_texts([(test, "ham")], near) == {test: "test"}
-    rows = [(held, "ham"), (test, "ham")]
-    assert sides_of_texts(rows, near) == {held: "train", test: "train"}
-    assert sides_of_texts([*rows, (held, "spam")], near) == {test: "train"}

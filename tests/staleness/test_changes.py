@@ -26,7 +26,7 @@ from tests.staleness.workshop import ROWS, UNKNOWN, Code, Workshop, make_worksho
 
 COUNTED = """
 def count(build):
-    (build.content / "count.txt").write_text(str(len(list((build.inputs["splits"] / "dataset").iterdir()))))
+    (build.content / "count.txt").write_text((build.inputs["splits"] / "rows.json").read_text())
     return {}
 """
 ALL = "raw validated cleaned splits model evaluation release"
@@ -309,8 +309,8 @@ CHANGES = (
     ),
     Change(
         "code of the first step",
-        code(Code.touch, "raw/parse.py", "parse_delimited"),
-        {"raw": "stale: code assets.raw.parse.parse_delimited"},
+        code(Code.touch, "raw/delimited.py", "parse_delimited"),
+        {"raw": "stale: code assets.raw.delimited.parse_delimited"},
         "raw",
     ),
     Change(
@@ -388,9 +388,10 @@ CHANGES = (
         {
             "raw": "stale: environment pyarrow {pyarrow:major} → 99",
             "validated": "stale: environment pyarrow {pyarrow:major} → 99",
-            "splits": "stale: environment pyarrow {pyarrow} → 99.0",
+            "cleaned": "stale: environment pyarrow {pyarrow:major} → 99",
+            "splits": "stale: environment pyarrow {pyarrow:major} → 99",
         },
-        "raw validated splits",
+        "raw validated cleaned splits",
     ),
     Change("minor version of a library whose major version is declared", library(pandas="3.99")),
     # Base model
@@ -410,8 +411,8 @@ CHANGES = (
     ),
     Change(
         "file of an artifact removed",
-        file_removed("splits", "sides.parquet"),
-        {"splits": "stale: damaged splits: sides.parquet is missing"},
+        file_removed("splits", "layout/rows.feather"),
+        {"splits": "stale: damaged splits: layout/rows.feather is missing"},
         "splits",
     ),
     Change(

@@ -109,7 +109,9 @@ def words(build: Build) -> Measurements:
 
 def part(build: Build) -> list[str]:
     assert build.part is not None
-    found: list[str] = read(build.part(f"{HERE}:doubled", {}, {"words": "words"}, ()), "doubled")
+    found: list[str] = read(
+        build.part(f"{HERE}:doubled", {}, inputs={"words": build.digests["words"]}).content, "doubled"
+    )
     return found
 
 

@@ -27,7 +27,9 @@ def letters(build: Build, *, sample: int | None) -> Measurements:
 def upper(build: Build, *, salt: str) -> Measurements:
     calls.append("upper")
     assert build.part is not None
-    part = build.part("tests.store.tiny_chain:shared", {"times": 2}, {"letters": "letters"}, ())
+    part = build.part(
+        "tests.store.tiny_chain:shared", {"times": 2}, inputs={"letters": build.digests["letters"]}
+    ).content
     words = json.loads((build.inputs["letters"] / "words.json").read_text())
     (build.content / "upper.json").write_text(json.dumps([word.upper() + salt for word in words]))
     (build.trace / "note.txt").write_text((part / "n.txt").read_text())

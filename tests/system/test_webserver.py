@@ -69,7 +69,7 @@ def test_run_launched_in_the_ui_succeeds_and_shows_what_it_made(server: Server) 
         labels = {entry["label"] for entry in node["assetMaterializations"][0]["metadataEntries"]}
         assert {"action", "reused", "key", "content", "seconds"} <= labels
     checks = {check["name"]: check for step in STEPS for check in found[step]["assetChecksOrError"]["checks"]}
-    for name in ("quarantine_within_limit", "no_leakage"):
+    for name in ("quarantine_within_limit", "no_leak_between_sides"):
         assert checks[name]["blocking"]
         assert checks[name]["executionForLatestMaterialization"]["status"] == "SUCCEEDED"
     pictures = {entry["label"] for entry in found["model"]["assetMaterializations"][0]["metadataEntries"]}

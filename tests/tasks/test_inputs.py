@@ -10,6 +10,7 @@ import torch  # noqa: TID253 - this module tests torch code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.store.store import Store
 from assets.tasks.classification import pretrained
 from assets.tasks.inputs import collate, infer, read_side, shuffled_batches, tokenize
 from assets.tasks.loading import load_tokenizer
@@ -79,10 +80,10 @@ def test_texts_are_cut_off_with_their_special_tokens(tmp_path: Path) -> None:
     assert tokenize(tokenizer, [], max_tokens=8) == []
 
 
-def test_read_side_names_the_labels(tmp_path: Path) -> None:
+def test_read_side_names_the_labels(store: Store) -> None:
     rows = make_rows(50, seed=1)
 
-    side = read_side(make_splits(tmp_path, rows), "validation")
+    side = read_side(make_splits(store, rows), "validation")
 
     assert list(zip(side.texts, side.labels, strict=True)) == rows[30:40]
     assert side.row_ids == sorted(side.row_ids)

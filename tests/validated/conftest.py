@@ -7,28 +7,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.store.digests import digest_content, digest_json
+from assets.store.digests import digest_content, digest_json, write_json
+from assets.store.links import write_links
 from assets.store.step import Build, Measurements
+from assets.store.store import Store
+from assets.store.tables import ID, as_ids, distinct, write_table
+from assets.validated.rows import accepted, read_rows
 
 Row = tuple[str | None, ...]
+Rejected = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class Validated:
-    build: Build
+    folder: Path
+    trace: Path
     measurements: Measurements
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        return list(pq.read_table(self.build.content / "rows.parquet").to_pylist())
+        return list(read_rows(self.folder).to_pylist())
+
+    @property
+    def accepted(self) -> list[bool]:
+        return list(accepted(self.folder).tolist())
 
     @property
     def quarantine(self) -> list[dict[str, Any]]:
-        return list(pq.read_table(self.build.content / "quarantine.parquet").to_pylist())
+        return list(pq.read_table(self.folder / "quarantine.parquet").to_pylist())
 
     @property
     def reasons(self) -> dict[str | None, tuple[str, str]]:
@@ -37,51 +48,81 @@ class Validated:
 
     @property
     def content(self) -> str:
-        return digest_content(self.build.content)
+        return self.folder.name
 
     @property
     def page(self) -> str:
-        return (self.build.trace / "data_docs" / "index.html").read_text(encoding="utf-8")
+        return (self.trace / "data_docs" / "index.html").read_text(encoding="utf-8")
 
 
 Validate = Callable[..., Validated]
 
 
-def write_raw(folder: Path, rows: Sequence[Row], rejected: Sequence[tuple[str, str, str]], keep: Sequence[str]) -> None:
-    """Write what the step raw would have written: (text, label, kept…) and (line, reason, detail)."""
-    for name, columns, records in (
-        ("rows", ["text", "label", *keep], [(digest_json(row)[:32], *row) for row in rows]),
-        ("rejected", ["line_text", "reason", "detail"], [(digest_json(["rejected", r[0]])[:32], *r) for r in rejected]),
-    ):
-        schema = pa.schema([(column, pa.string()) for column in ["row_id", *columns]])
-        table = pa.Table.from_pylist(
-            [dict(zip(schema.names, record, strict=True)) for record in sorted(records)], schema
-        )
-        pq.write_table(table, folder / f"{name}.parquet")
+def publish_anew(store: Store, content: Path) -> Path:
+    """Publish a folder in place of what has the same digest, so that what is read lies as this folder says."""
+    digest = digest_content(content)
+    store.storage.remove(f"objects/{digest[:2]}/{digest}")
+    return store.open("objects", store.publish("objects", content))
+
+
+def write_raw(
+    make_build: Callable[..., Build],
+    store: Store,
+    shards: Sequence[Sequence[Row]],
+    rejected: Sequence[Rejected],
+    keep: Sequence[str],
+) -> Path:
+    """Publish what the step raw would have made: of (text, label, kept…) in shards and (line, reason, detail)."""
+    digests, ids = [], []
+    for rows in shards:
+        content = make_build().content
+        ids.append(pa.table({"row_id": pa.array([bytes.fromhex(digest_json(row)[:32]) for row in rows], ID)}))
+        columns = zip(*rows, strict=True) if rows else [()] * (2 + len(keep))
+        named = zip(["text", "label", *keep], columns, strict=True)
+        write_table(content / "ids.feather", ids[-1])
+        write_table(content / "rows.feather", pa.table({name: pa.array(each, pa.string()) for name, each in named}))
+        digests.append(store.publish("objects", content))
+    all_ids = as_ids(pa.concat_tables(ids)["row_id"])
+    kept = np.zeros(len(all_ids), dtype=bool)
+    kept[distinct(all_ids)[0]] = True
+    content = make_build().content
+    write_json(content / "rows.json", sorted(all_ids[kept].tolist()))
+    schema = pa.schema([(name, pa.string()) for name in ("row_id", "line_text", "reason", "detail")])
+    lines = sorted((digest_json(["rejected", line[0]])[:32], *line) for line in rejected)
+    pq.write_table(
+        pa.Table.from_pylist([dict(zip(schema.names, line, strict=True)) for line in lines], schema),
+        content / "rejected.parquet",
+    )
+    write_links(content, {"shards": digests})
+    write_table(content / "layout" / "rows.feather", pa.table({"kept": kept}))
+    return publish_anew(store, content)
 
 
 @pytest.fixture
-def validate_rows(make_build: Callable[..., Build]) -> Validate:
-    """`validate_rows([(text, label), …], rejected=[(line, reason, detail)], **arguments)` runs the step."""
+def validate_rows(make_build: Callable[..., Build], store: Store) -> Validate:
+    """`validate_rows([(text, label), …], rejected=[(line, reason, detail)], **arguments)` runs the step.
+
+    Further shards are given as `more=[[(text, label), …], …]`.
+    """
     from assets.validated.validate import validate
 
     def run(
         rows: Sequence[Row],
         *,
-        rejected: Sequence[tuple[str, str, str]] = (),
+        more: Sequence[Sequence[Row]] = (),
+        rejected: Sequence[Rejected] = (),
         keep: tuple[str, ...] = (),
         **arguments: Any,
     ) -> Validated:
-        raw = make_build().content
-        write_raw(raw, rows, rejected, keep)
-        build = make_build(inputs={"raw": raw})
+        build = make_build(inputs={"raw": write_raw(make_build, store, [rows, *more], rejected, keep)})
         defaults: dict[str, Any] = {
             "labels": ["ham", "spam"],
             "text_length": {"min": 1, "max": 20},
             "expectations": [],
             "columns": {"text": "Text", "label": "Label", "keep": list(keep)},
         }
-        return Validated(build, validate(build, **{**defaults, **arguments}))
+        measurements = validate(build, **{**defaults, **arguments})
+        return Validated(publish_anew(store, build.content), build.trace, measurements)
 
     return run
 

@@ -1,0 +1,132 @@
+"""Files of the source that lie elsewhere: whatever fsspec reaches (`s3://`, `gs://`, `https://`, …)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from assets.errors import ConfigurationError, DataError, FreshtuneError, TransientError
+from assets.store.step import FileIndex, ObservedFile
+
+WHERE = "source.files"
+CHANGES = (
+    "ETag",
+    "etag",
+    "versionId",
+    "md5Hash",
+    "md5",
+    "LastModified",
+    "last_modified",
+    "updated",
+    "mtime",
+    "created",
+)
+"""What file systems of fsspec tell of a file that changes when its bytes do."""
+
+
+def elsewhere(entry: str, index: FileIndex) -> list[ObservedFile]:
+    """Look at the files that a URL or a pattern of one means. A file is read only when what is told of it changed.
+
+    Args:
+        entry: URL as configured.
+        index: digests of files that were looked at before.
+
+    Raises:
+        ConfigurationError: it matches nothing, holds a password, or no file system for it is installed.
+        DataError: a file cannot be read for want of permission.
+        TransientError: it cannot be reached.
+    """
+    scheme = urlsplit(entry).scheme
+    if urlsplit(entry).password:
+        raise ConfigurationError(
+            f"a URL of {scheme}:// holds a password",
+            where=WHERE,
+            fix="take it out; give it to fsspec by its environment variables (FSSPEC_…) or the provider's own",
+        )
+    with _said(entry):
+        system, path = _opened(entry)
+        system.invalidate_cache()
+        told = [system.info(each) for each in _matches(system, path)]
+        files = [_look(system, each, index) for each in told if each["type"] == "file"]
+    if not files:
+        raise ConfigurationError(
+            f"{entry!r} matches no file", where=WHERE, fix="correct the URL, or put the file there"
+        )
+    return files
+
+
+def read_bytes(url: str) -> bytes:
+    """Bytes of a file elsewhere.
+
+    Raises:
+        DataError: it is not there or may not be read.
+        TransientError: it cannot be reached.
+    """
+    with _said(url):
+        system, path = _opened(url)
+        data: bytes = system.cat_file(path)
+    return data
+
+
+def _opened(url: str) -> tuple[Any, str]:
+    import fsspec  # a source on this machine does not need it
+
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        scheme = urlsplit(url).scheme
+        raise ConfigurationError(
+            f"{scheme}:// cannot be read: {error}",
+            where=WHERE,
+            fix="install the file system that is named (for s3://: pip install 'freshtune[s3]'), or correct the URL",
+        ) from error
+    return system, path
+
+
+def _matches(system: Any, path: str) -> list[str]:
+    if any(each in path for each in "*?["):
+        return sorted(system.glob(path))
+    try:
+        # Not `exists`, which takes a network that fails for a file that is not there.
+        system.info(path)
+    except FileNotFoundError:
+        return []
+    return [path]
+
+
+def _look(system: Any, told: Mapping[str, Any], index: FileIndex) -> ObservedFile:
+    path = told["name"]
+    url = system.unstrip_protocol(path)
+    facts: list[int | str] = [int(told["size"]), *(str(told[name]) for name in CHANGES if told.get(name))]
+
+    def digest() -> str:
+        with system.open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    # Of one that tells nothing but its size nobody knows whether it changed.
+    sha256 = index.sha256_at(url, facts, digest) if len(facts) > 1 else digest()
+    return ObservedFile(name=url, path=url, sha256=sha256, size=int(told["size"]))
+
+
+@contextmanager
+def _said(url: str) -> Iterator[None]:
+    try:
+        yield
+    except FreshtuneError:
+        raise
+    except (FileNotFoundError, PermissionError) as error:
+        raise DataError(
+            f"cannot be read: {error}",
+            where=url,
+            fix="check that it is there, and that the credentials in the environment may list and read it",
+        ) from error
+    except Exception as error:
+        # Each file system has errors of its own for a network that fails; many derive from nothing in common.
+        raise TransientError(
+            f"cannot be reached: {type(error).__name__}: {error}",
+            where=url,
+            fix="try again with a network; check the endpoint and the credentials in the environment",
+        ) from error

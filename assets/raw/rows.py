@@ -1,0 +1,75 @@
+"""Reading what the step `raw` made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from assets.store.links import checked, linked
+from assets.store.tables import Ids, as_ids, hexadecimal, order_of, read_tables
+
+
+def kept(raw: Path) -> npt.NDArray[np.bool_]:
+    """For each row of the shards, in their order, whether it counts: repeated ones and those beyond a sample do not."""
+    table = read_tables([raw], "layout/rows.feather")
+    found: npt.NDArray[np.bool_] = table["kept"].to_numpy()
+    return found
+
+
+def shard_ids(shards: Sequence[Path]) -> Ids:
+    """Identifier of each row of the shards, in their order."""
+    return as_ids(read_tables(shards, "ids.feather")["row_id"])
+
+
+def read_rows(raw: Path, where: npt.NDArray[np.bool_] | None = None) -> pa.Table:
+    """Rows as a table: row_id (hexadecimal), text, label, further columns; in the order of row_id.
+
+    Args:
+        raw: content of the step.
+        where: which rows of the shards, in their order; None for those that `raw` kept.
+    """
+    shards = linked(raw, "shards")
+    indices = np.flatnonzero(kept(raw) if where is None else where)
+    ids = shard_ids(shards)[indices]
+    order = order_of(ids)
+    rows = read_tables(shards, "rows.feather").take(indices[order])
+    return rows.add_column(0, "row_id", hexadecimal(ids[order]))
+
+
+def origins(raw: Path, trace: Path) -> pa.Table:
+    """Where everything that was read came from: row_id (also of rejected lines), file, line; in this order.
+
+    Args:
+        raw: content of the step; the shards that were parsed lie where its own do.
+        trace: of the step.
+    """
+    sources = json.loads((trace / "sources.json").read_bytes())
+    files: list[tuple[str, str]] = sources["files"]
+    found = []
+    for digest in sources["shards"]:
+        shard = raw.parents[1] / digest[:2] / digest
+        names = pa.concat_arrays(
+            [hexadecimal(as_ids(read_tables([shard], f"{table}.feather")["row_id"])) for table in ("ids", "rejected")]
+        )
+        digests = [sha256 for sha256, _ in json.loads(checked(shard, "files.json").read_bytes())]
+        places = read_tables([shard], "places.feather")
+        row, file, line = (places[name].to_numpy() for name in ("row", "file", "line"))
+        rows = read_tables([shard], "ids.feather").num_rows
+        row_ids = names.take(np.where(row >= 0, row, rows - 1 - row))
+        for name, sha256 in files:
+            of_file = np.flatnonzero(file == digests.index(sha256)) if sha256 in digests else np.empty(0, int)
+            found.append(
+                pa.table(
+                    {
+                        "row_id": row_ids.take(of_file),
+                        "file": pa.array([name] * len(of_file), pa.string()),
+                        "line": line[of_file],
+                    }
+                )
+            )
+    return pa.concat_tables(found).sort_by([("row_id", "ascending"), ("file", "ascending"), ("line", "ascending")])

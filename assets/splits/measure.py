@@ -1,0 +1,81 @@
+"""Counts what is in the splits as they were written, without regard to the rule that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from pyarrow import feather
+
+from assets.splits.rows import OVERLAY
+from assets.splits.rule import SIDES
+from assets.store.tables import Ids, distinct
+
+if TYPE_CHECKING:
+    from assets.store.step import Measurements
+
+Numbers = npt.NDArray[np.signedinteger]
+
+
+def measure(
+    content: Path,
+    labels: Sequence[str],
+    *,
+    label: Numbers,
+    near: Numbers,
+    keys: Ids,
+    values: Numbers | None,
+) -> Measurements:
+    """Read the sides back and count.
+
+    Args:
+        content: what the step wrote.
+        labels: names of the classes, in the model's order.
+        label: of each row, its place among them.
+        near: of each row, its group of near-duplicates, as a number.
+        keys: of each row, the key of its text.
+        values: of each row, its value in the column that is grouped by, or -1; None without such a column.
+
+    Returns:
+        rows and shares by side, labels by side, and how many groups of near-duplicates, texts and – with a column –
+        values are on more than one side.
+    """
+    written = feather.read_table(str(content / OVERLAY), columns=["side"])["side"].to_numpy()
+    there = np.flatnonzero(written >= 0)
+    side = written[there]
+    by_side = label_counts(label[there], side, labels)
+    rows = {name: sum(by_side[name].values()) for name in SIDES}
+    measured = {
+        "rows": rows,
+        "shares": {name: count / len(there) for name, count in rows.items()},
+        "labels": by_side,
+        "groups_across_sides": _across(near[there], side),
+        "texts_across_sides": _texts_across(keys, there, side),
+    }
+    if values is not None:
+        measured["values_across_sides"] = _across(values[there], side)
+    return measured
+
+
+def label_counts(label: Numbers, side: Numbers, labels: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Rows by side and label."""
+    found = np.bincount(side * np.intp(len(labels)) + label, minlength=len(SIDES) * len(labels))
+    counts = found.reshape(len(SIDES), len(labels)).tolist()
+    return {name: dict(zip(labels, row, strict=True)) for name, row in zip(SIDES, counts, strict=True)}
+
+
+def _across(names: Numbers, side: Numbers) -> int:
+    """How many names are on more than one side; -1 is none."""
+    names, side = names[names >= 0], side[names >= 0]
+    of_one = np.empty(names.max(initial=-1) + 1, dtype=side.dtype)
+    of_one[names] = side
+    return len(np.unique(names[side != of_one[names]]))
+
+
+def _texts_across(keys: Ids, there: npt.NDArray[np.intp], side: Numbers) -> int:
+    # Mostly no two keys begin alike; that is quickly seen.
+    high = np.sort(keys[there, 0])
+    return _across(distinct(keys[there])[1], side) if (high[1:] == high[:-1]).any() else 0

@@ -1,0 +1,81 @@
+"""Reading what the step `splits` made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.splits.rule import SIDES
+from assets.store.links import linked
+from assets.store.tables import as_ids, hexadecimal, order_of, read_tables
+
+OVERLAY = "layout/rows.feather"
+
+
+def read_side(splits: Path, side: str) -> pa.Table:
+    """Rows of one side: row_id (hexadecimal), text, label, group (its row_id), further columns; in the order of row_id.
+
+    Args:
+        splits: content of the step.
+        side: `train`, `validation` or `test`.
+    """
+    overlay = read_tables([splits], OVERLAY)
+    shards, prepared = linked(splits, "shards"), linked(splits, "prepared")
+    there = overlay["side"].to_numpy() == SIDES.index(side)
+    ids = as_ids(read_tables(shards, "ids.feather")["row_id"])
+    # Shard by shard, so that the rows of the other sides are never all in memory.
+    found, start = [], 0
+    for shard, texts in zip(shards, prepared, strict=True):
+        rows = read_tables([shard], "rows.feather")
+        rows = rows.set_column(rows.column_names.index("text"), "text", read_tables([texts], "texts.feather")["text"])
+        found.append(rows.filter(pa.array(there[start : start + len(rows)])))
+        start += len(rows)
+    own, groups = ids[there], ids[overlay["group"].to_numpy()[there]]
+    order = order_of(own)
+    rows = pa.concat_tables(found).take(order)
+    further = [name for name in rows.column_names if name not in {"text", "label"}]
+    columns = {"row_id": hexadecimal(own[order]), "text": rows["text"], "label": rows["label"]}
+    return pa.table({**columns, "group": hexadecimal(groups[order]), **{name: rows[name] for name in further}})
+
+
+def read_sides(splits: Path) -> pa.Table:
+    """The side of every row: row_id (hexadecimal), group (its row_id), side; in the order of row_id."""
+    overlay = read_tables([splits], OVERLAY)
+    ids = as_ids(read_tables(linked(splits, "shards"), "ids.feather")["row_id"])
+    side, group = (overlay[name].to_numpy() for name in ("side", "group"))
+    rows = np.flatnonzero(side >= 0)
+    rows = rows[order_of(ids[rows])]
+    names = pa.DictionaryArray.from_arrays(pa.array(side[rows]), pa.array(SIDES)).cast(pa.string())
+    return pa.table({"row_id": hexadecimal(ids[rows]), "group": hexadecimal(ids[group[rows]]), "side": names})
+
+
+def dataset(splits: Path, labels: Sequence[str]) -> Any:
+    """The sides as a `datasets.DatasetDict` in memory, with columns as `read_side` gives them.
+
+    Args:
+        splits: content of the step.
+        labels: names of the classes, in the model's order; `label` is a `ClassLabel` of them.
+    """
+    import datasets
+    from datasets.table import InMemoryTable
+
+    def made(side: str) -> Any:
+        rows = read_side(splits, side)
+        features = datasets.Features(
+            {
+                name: datasets.ClassLabel(names=list(labels)) if name == "label" else datasets.Value("string")
+                for name in rows.column_names
+            }
+        )
+        numbers = pc.index_in(rows["label"], value_set=pa.array(labels, pa.string()))
+        table = rows.set_column(rows.column_names.index("label"), "label", numbers).cast(features.arrow_schema)
+        return datasets.Dataset(
+            InMemoryTable(table), info=datasets.DatasetInfo(features=features), split=datasets.NamedSplit(side)
+        )
+
+    return datasets.DatasetDict({side: made(side) for side in SIDES})

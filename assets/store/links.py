@@ -1,0 +1,71 @@
+"""Objects that refer to other objects: large tables lie in shards, and a result says which rows of them it means.
+
+What is under `layout/` of an object says how its rows lie: `layout/links.json` names other objects of the store, and
+tables beside it have a value for each of their rows. The same rows may lie differently, so `layout/` is checksummed
+but not digested; an object that means rows has a digest of them, in an order of their own, in its content.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from assets.errors import DamagedError
+from assets.store.digests import LAYOUT, canonical_json, digest_file
+
+LINKS = f"{LAYOUT}/links.json"
+
+
+def write_links(content: Path, links: Mapping[str, Sequence[str]]) -> None:
+    """Let content that is being built refer to objects.
+
+    Args:
+        content: its folder.
+        links: what the objects are for → their digests, in the order in which they are meant.
+    """
+    (content / LAYOUT).mkdir(exist_ok=True)
+    (content / LINKS).write_bytes(canonical_json({name: list(digests) for name, digests in links.items()}))
+
+
+def read_links(content: Path) -> dict[str, list[str]]:
+    """What an object refers to: what for → digests; nothing if it has no links."""
+    if not (content / LINKS).is_file():
+        return {}
+    links: dict[str, list[str]] = json.loads((content / LINKS).read_bytes())
+    return links
+
+
+def linked(content: Path, name: str) -> list[Path]:
+    """Folders of the objects that an object refers to, in their order; to be read through `checked`.
+
+    Args:
+        content: folder of the object, as the store gave it: whoever opened it put the others beside it.
+        name: what they are for.
+    """
+    objects = content.parents[1]
+    return [objects / digest[:2] / digest for digest in read_links(content)[name]]
+
+
+def checked(folder: Path, file: str) -> Path:
+    """A file of an object, its bytes compared with the manifest.
+
+    Args:
+        folder: of the object.
+        file: relative path in it.
+
+    Raises:
+        DamagedError: if it is missing or its bytes are not those of the manifest.
+    """
+    try:
+        due = json.loads((folder / "manifest.json").read_bytes())["files"][file]["sha256"]
+        found = digest_file(folder / file)
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        raise DamagedError(
+            f"object {folder.name[:12]} is damaged: {file}: {error}", where=str(folder), fix="run again"
+        ) from error
+    if found != due:
+        raise DamagedError(
+            f"object {folder.name[:12]} is damaged: {file}, bytes altered", where=str(folder), fix="run again"
+        )
+    return folder / file

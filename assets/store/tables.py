@@ -1,0 +1,109 @@
+"""Tables in shards, and identifiers of rows as numbers.
+
+An identifier is 16 bytes; many of them are an array of shape [rows, 2] of unsigned 64-bit integers, high half first, so
+that numbers sort as the identifiers do when they are written in hexadecimal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import feather
+
+from assets.store.links import checked
+
+Ids = npt.NDArray[np.uint64]
+ID = pa.binary(16)
+
+
+def write_table(path: Path, table: pa.Table, *, compressed: bool = False) -> None:
+    """Write a table as one Feather file, the same bytes however it was chunked.
+
+    Args:
+        path: ends in `.feather`.
+        table: any.
+        compressed: by zstd; else it can be mapped into memory.
+    """
+    path.parent.mkdir(exist_ok=True)
+    feather.write_feather(table.combine_chunks(), str(path), compression="zstd" if compressed else "uncompressed")
+
+
+def read_tables(folders: Iterable[Path], file: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read the same table of several objects, one after another, their bytes checked.
+
+    Args:
+        folders: of the objects, at least one.
+        file: name of the table in each.
+        columns: which of its columns, or None for all.
+
+    Raises:
+        DamagedError: if bytes are not those of the manifest.
+    """
+    names = None if columns is None else list(columns)
+    return pa.concat_tables(
+        feather.read_table(str(checked(folder, file)), columns=names, memory_map=True) for folder in folders
+    )
+
+
+def as_ids(column: pa.ChunkedArray) -> Ids:
+    """Identifiers of a column of 16-byte values."""
+    chunks = [
+        np.frombuffer(chunk.buffers()[1], dtype=">u8", count=2 * len(chunk), offset=16 * chunk.offset)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    whole = np.concatenate(chunks) if chunks else np.empty(0, ">u8")
+    return whole.astype(np.uint64).reshape(-1, 2)
+
+
+def id_column(ids: Ids) -> pa.Array:
+    """A column of 16-byte values."""
+    return pa.FixedSizeBinaryArray.from_buffers(ID, len(ids), [None, pa.py_buffer(ids.astype(">u8").tobytes())])
+
+
+def hexadecimal(ids: Ids) -> pa.Array:
+    """Identifiers as people see them: 32 hexadecimal digits each."""
+    digits = pa.py_buffer(ids.astype(">u8").tobytes().hex().encode())
+    offsets = pa.py_buffer(np.arange(0, 32 * len(ids) + 1, 32, dtype=np.int64))
+    return pa.LargeStringArray.from_buffers(len(ids), offsets, digits).cast(pa.string())
+
+
+def order_of(ids: Ids) -> npt.NDArray[np.intp]:
+    """Indices that sort identifiers; equal ones keep their order."""
+    order = np.argsort(ids[:, 0])
+    high = ids[:, 0].take(order)
+    return np.lexsort((ids[:, 1], ids[:, 0])) if (high[1:] == high[:-1]).any() else order
+
+
+def distinct(ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Find equal identifiers.
+
+    Returns:
+        Where each distinct one occurs first, ascending; and for every identifier its place in that list.
+    """
+    if not len(ids):
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    order = order_of(ids)
+    new = np.ones(len(ids), dtype=bool)
+    new[1:] = (ids[order[1:]] != ids[order[:-1]]).any(axis=1)
+    firsts = order[new]
+    place = np.empty(len(firsts), dtype=np.intp)
+    by_place = np.argsort(firsts)
+    place[by_place] = np.arange(len(firsts))
+    which = np.empty(len(ids), dtype=np.intp)
+    which[order] = place[np.cumsum(new) - 1]
+    return firsts[by_place], which
+
+
+def digest_of_rows(*columns: npt.NDArray[np.generic]) -> str:
+    """Hexadecimal SHA-256 of columns of numbers, whatever the machine's byte order; each row of a column in turn."""
+    digest = hashlib.sha256()
+    for column in columns:
+        digest.update(f"{column.shape} {column.dtype.kind}{column.dtype.itemsize};".encode())
+        digest.update(np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()

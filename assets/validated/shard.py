@@ -1,0 +1,54 @@
+"""A part of the step `validated`: what the expectations say of each row of one shard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from assets.store.tables import as_ids, read_tables, write_table
+from assets.validated.engine import judge_rows, known_expectations
+from assets.validated.frame import Rows, columns_seen, named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from assets.store.step import Build, Measurements
+
+
+def judge(build: Build, *, expectations: Sequence[dict[str, Any]]) -> Measurements:
+    """Hold expectations against every row of a shard, also those that are repeated elsewhere.
+
+    Content:
+        verdicts.feather: `row`, `expectation` (its place in the argument), `failed`: for each row that an expectation
+            fails (true) or passes over, since there is no value (false); in the order of row and expectation.
+
+    Args:
+        build: input `shard`, of the step `raw`.
+        expectations: `type` and `kwargs` of those that judge each row by itself.
+
+    Returns:
+        rows.
+
+    Raises:
+        UnfitError: names every expectation that cannot be held against these columns.
+    """
+    known = known_expectations()
+    made = [known[expectation["type"]](**expectation["kwargs"]) for expectation in expectations]
+    shard = [build.inputs["shard"]]
+    ids, table = as_ids(read_tables(shard, "ids.feather")["row_id"]), read_tables(shard, "rows.feather")
+    rows = Rows(ids, table, columns_seen(table.column_names[2:]))
+    verdicts = judge_rows(rows.frame(named(made, rows.names)), made)
+    row = np.concatenate([np.empty(0, np.intp), *(places for verdict in verdicts for places in verdict)])
+    sizes = [len(places) for verdict in verdicts for places in verdict]
+    expectation = np.repeat(np.arange(len(sizes)) // 2, sizes)
+    failed = np.repeat(np.arange(len(sizes)) % 2 == 0, sizes)
+    order = np.lexsort((expectation, row))
+    found = {
+        "row": row[order].astype(np.int32),
+        "expectation": expectation[order].astype(np.int32),
+        "failed": failed[order],
+    }
+    write_table(build.content / "verdicts.feather", pa.table(found), compressed=True)
+    return {"rows": len(ids)}

@@ -1,0 +1,81 @@
+"""Files that lie elsewhere, on the in-memory file system of fsspec; S3 itself is tested in tests/system."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from assets.errors import ConfigurationError, DataError, TransientError
+from assets.raw.remote import elsewhere, read_bytes
+from assets.store.digests import digest_file
+from assets.store.index import FileIndex
+
+HERE = "memory://freshtune-source"
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> FileIndex:
+    return FileIndex(tmp_path / "files.json")
+
+
+@pytest.fixture(autouse=True)
+def bucket() -> fsspec.AbstractFileSystem:
+    system = fsspec.filesystem("memory")
+    if system.exists("/freshtune-source"):
+        system.rm("/freshtune-source", recursive=True)
+    for name in ("b.csv", "a.csv", "c.txt", "deep/d.csv"):
+        system.pipe_file(f"/freshtune-source/{name}", name.encode())
+    return system
+
+
+def test_patterns_are_matched_where_the_files_are(index: FileIndex, tmp_path: Path) -> None:
+    found = elsewhere(f"{HERE}/*.csv", index)
+    assert [file.name for file in found] == ["memory:///freshtune-source/a.csv", "memory:///freshtune-source/b.csv"]
+    (tmp_path / "same").write_bytes(b"a.csv")
+    assert (found[0].sha256, found[0].size) == (digest_file(tmp_path / "same"), 5)
+    assert read_bytes(found[0].path) == b"a.csv"
+    assert [file.name[-10:] for file in elsewhere(f"{HERE}/**/*.csv", index)][-1] == "deep/d.csv"
+
+
+def test_a_file_is_read_again_only_when_what_is_told_of_it_changed(
+    index: FileIndex, tmp_path: Path, bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = elsewhere(f"{HERE}/a.csv", index)
+    index.save()
+    with monkeypatch.context() as patched:
+        patched.setattr(type(bucket), "open", lambda *_a, **_k: pytest.fail("read again"))
+        assert elsewhere(f"{HERE}/a.csv", FileIndex(tmp_path / "files.json")) == before
+    bucket.pipe_file("/freshtune-source/a.csv", b"other")
+    assert elsewhere(f"{HERE}/a.csv", index)[0].sha256 != before[0].sha256
+
+
+def test_what_cannot_be_read_is_said(index: FileIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=r"'memory://freshtune-source/none\*' matches no file"):
+        elsewhere(f"{HERE}/none*", index)
+    with pytest.raises(ConfigurationError, match="nowhere:// cannot be read"):
+        elsewhere("nowhere://bucket/a.csv", index)
+    with pytest.raises(ConfigurationError, match="holds a password") as caught:
+        elsewhere("ftp://me:hidden@host/a.csv", index)
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
+        read_bytes(f"{HERE}/none.csv")
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(ConfigurationError, match=r"(?s)s3:// cannot be read.*freshtune\[s3\]"):
+        elsewhere("s3://bucket/a.csv", index)
+
+
+def test_a_network_that_fails_is_a_thing_that_may_pass(
+    index: FileIndex, bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndpointError(Exception):
+        """As botocore's, which is no OSError."""
+
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise EndpointError("no route")
+
+    monkeypatch.setattr(type(bucket), "info", fail)
+    with pytest.raises(TransientError, match=r"cannot be reached: EndpointError: no route"):
+        elsewhere(f"{HERE}/a.csv", index)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from assets.errors import DamagedError
+from assets.splits.rows import dataset, read_side, read_sides
+from assets.splits.rule import SIDES
+from assets.store.code import code_pieces
+from assets.store.store import Store
+from tests.tiny import make_rows, make_splits
+
+ROWS = make_rows(20, seed=0)
+IDS = [f"{at:032x}" for at in range(20)]
+CUTS = {"train": slice(0, 12), "validation": slice(12, 16), "test": slice(16, 20)}
+
+
+def expect(splits: Path, rows: Sequence[tuple[str, str]] = ROWS) -> None:
+    for side, cut in CUTS.items():
+        columns = {"row_id": IDS[cut], "text": [text for text, _ in rows[cut]], "label": [at for _, at in rows[cut]]}
+        assert read_side(splits, side).to_pydict() == {**columns, "group": IDS[cut]}
+
+
+@pytest.mark.parametrize("url", ["local", "memory://sides"])
+def test_rows_are_read_from_the_shards_wherever_the_store_is(tmp_path: Path, url: str) -> None:
+    store = Store(str(tmp_path / "store") if url == "local" else url, tmp_path / "cache")
+    digest = make_splits(store, ROWS).name
+    # Another machine: nothing is in its cache yet.
+    splits = Store(store.url, tmp_path / "elsewhere").open("objects", digest)
+    expect(splits)
+    sides = read_sides(splits).to_pydict()
+    assert (sides["row_id"], sides["group"]) == (IDS, IDS)
+    assert sides["side"] == ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+
+
+@pytest.mark.parametrize("file", ["texts.feather", "rows.feather", "ids.feather", "layout/rows.feather"])
+def test_altered_bytes_are_not_read(store: Store, file: str) -> None:
+    splits = make_splits(store, ROWS)
+    path = next(splits.parents[1].rglob(file)) if "/" not in file else splits / file
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    with pytest.raises(DamagedError, match=r"\.feather, bytes altered"):
+        read_side(splits, "test")
+
+
+def test_the_sides_as_a_dataset_quietly_and_without_network(
+    store: Store, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    sides = dataset(make_splits(store, ROWS), ["spam", "ham"])
+    assert list(sides) == list(SIDES)
+    for side, table in sides.items():
+        assert table.split == side
+        assert table.column_names == ["row_id", "text", "label", "group"]
+        assert table.features["label"] == datasets.ClassLabel(names=["spam", "ham"])
+        names = [table.features["label"].int2str(number) for number in table["label"]]
+        assert list(zip(table["text"], names, strict=True)) == ROWS[CUTS[side]]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_who_trains_does_not_depend_on_how_rows_came_to_be() -> None:
+    found = code_pieces(["assets.tasks.inputs:read_side"])
+    rooms = {piece.split(".")[1] for piece in found}
+    assert rooms == {"tasks", "splits", "store"}
+    assert {piece for piece in found if piece.startswith("assets.splits")} == {
+        "assets.splits.rows.OVERLAY",
+        "assets.splits.rows.read_side",
+        "assets.splits.rule.SIDES",
+    }

@@ -1,0 +1,130 @@
+"""Identifiers as numbers: order, equality and digests are those of their hexadecimal forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.errors import DamagedError
+from assets.store.links import checked, linked, write_links
+from assets.store.store import Store
+from assets.store.tables import (
+    Ids,
+    as_ids,
+    digest_of_rows,
+    distinct,
+    hexadecimal,
+    id_column,
+    order_of,
+    read_tables,
+    write_table,
+)
+
+# Few high halves, so that many identifiers differ in the low half alone.
+IDS = st.lists(
+    st.tuples(st.sampled_from([0, 1, 2**63, 2**64 - 1]), st.integers(0, 2**64 - 1) | st.integers(0, 2)).map(list),
+    max_size=30,
+)
+
+
+def made(pairs: list[list[int]]) -> Ids:
+    return np.array(pairs, dtype=np.uint64).reshape(-1, 2)
+
+
+@given(pairs=IDS)
+def test_numbers_sort_as_hexadecimal_digits_do(pairs: list[list[int]]) -> None:
+    ids = made(pairs)
+    names = hexadecimal(ids).to_pylist()
+    assert names == [f"{high:016x}{low:016x}" for high, low in pairs]
+    order = order_of(ids).tolist()
+    assert order == sorted(range(len(names)), key=lambda at: (names[at], at))
+
+
+@given(pairs=IDS, cut=st.integers(0, 30))
+def test_a_column_gives_back_what_it_was_made_of(pairs: list[list[int]], cut: int) -> None:
+    ids = made(pairs)
+    column = id_column(ids)
+    chunks = pa.chunked_array([column.slice(0, cut), column.slice(cut)], type=column.type)
+    assert as_ids(chunks).tolist() == pairs
+
+
+@given(pairs=IDS)
+def test_equal_identifiers_share_a_place(pairs: list[list[int]]) -> None:
+    ids = made(pairs)
+    firsts, which = distinct(ids)
+    assert firsts.tolist() == [at for at, pair in enumerate(pairs) if pair not in pairs[:at]]
+    assert (ids[firsts][which] == ids).all()
+
+
+def test_a_digest_tells_columns_apart() -> None:
+    one, two = np.array([1, 2], np.int64), np.array([3, 4], np.int64)
+    digests = {digest_of_rows(*columns) for columns in [(one, two), (two, one), (np.concatenate([one, two]),), (one,)]}
+    assert len(digests) == 4
+    assert digest_of_rows(one) == digest_of_rows(one.astype(">i8")) != digest_of_rows(one.astype(np.int32))
+
+
+def test_a_table_has_the_same_bytes_however_it_was_chunked(tmp_path: Path) -> None:
+    whole = pa.table({"text": ["a", "b", None]})
+    write_table(tmp_path / "one" / "t.feather", whole, compressed=True)
+    write_table(tmp_path / "two" / "t.feather", pa.concat_tables([whole.slice(0, 1), whole.slice(1)]), compressed=True)
+    assert (tmp_path / "one" / "t.feather").read_bytes() == (tmp_path / "two" / "t.feather").read_bytes()
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Callable[[], Path]:
+    """Makes an empty folder, another one each time."""
+    numbers = count()
+
+    def make() -> Path:
+        folder = tmp_path / f"new-{next(numbers)}"
+        folder.mkdir()
+        return folder
+
+    return make
+
+
+def published(store: Store, content: Path, table: pa.Table) -> str:
+    write_table(content / "t.feather", table)
+    return store.publish("objects", content)
+
+
+def referring(store: Store, content: Path, *shards: str) -> str:
+    (content / "rows.json").write_text("{}")
+    write_links(content, {"shards": shards})
+    return store.publish("objects", content)
+
+
+def test_whoever_opens_an_object_has_what_it_refers_to(store: Store, new: Callable[[], Path]) -> None:
+    shard = published(store, new(), pa.table({"n": [1, 2]}))
+    digest = referring(store, new(), shard)
+    assert store.manifest("objects", digest)["links"] == [shard]
+    assert read_tables(linked(store.open("objects", digest), "shards"), "t.feather")["n"].to_pylist() == [1, 2]
+
+
+def test_a_damaged_object_damages_what_refers_to_it(tmp_path: Path, new: Callable[[], Path]) -> None:
+    store = Store(str(tmp_path / "local"), tmp_path / "cache")
+    shard = published(store, new(), pa.table({"n": [1, 2]}))
+    digest = referring(store, new(), shard)
+    folder, file = store.open("objects", digest), store.open("objects", shard) / "t.feather"
+    file.chmod(0o644)
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(DamagedError, match=r"t\.feather, bytes altered"):
+        checked(linked(folder, "shards")[0], "t.feather")
+    file.unlink()
+    assert store.fault("objects", digest) == f"{shard[:12]}: t.feather is missing"
+    with pytest.raises(DamagedError, match="is missing"):
+        store.open("objects", digest)
+
+
+def test_how_rows_lie_is_not_digested(store: Store, new: Callable[[], Path]) -> None:
+    one = referring(store, new())
+    content = new()
+    write_table(content / "layout" / "rows.feather", pa.table({"kept": [True]}))
+    assert referring(store, content) == one
