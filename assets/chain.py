@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 from assets import cleaned, evaluation, model, raw, release, splits, validated
 
+if TYPE_CHECKING:
+    from assets.config.pipeline import Pipeline
+    from assets.store.step import Step
+
 CHAIN = (raw.STEP, validated.STEP, cleaned.STEP, splits.STEP, model.STEP, evaluation.STEP, release.STEP)
+
+
+def chain_of(config: Pipeline) -> tuple[Step, ...]:
+    """The steps that a configuration asks for, each with those of its inputs that it asks for."""
+    wanted = [step for step in CHAIN if step.wanted is None or step.wanted(config)]
+    names = {step.name for step in wanted}
+    return tuple(
+        dataclasses.replace(
+            step,
+            inputs=tuple(
+                name
+                for name in step.inputs
+                if name in names and (name not in step.optional or step.optional[name](config))
+            ),
+        )
+        for step in wanted
+    )

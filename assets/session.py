@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from assets.chain import CHAIN
+from assets.chain import chain_of
 from assets.config.home import Home, home, project_root
 from assets.config.load import load_pipeline
 from assets.config.pipeline import Pipeline
@@ -47,7 +47,7 @@ def open_runner(
     settings = settings or home()
     return Runner(
         store=Store(settings.store, settings.path / "cache"),
-        chain=CHAIN,
+        chain=chain_of(config),
         name=name,
         config=config,
         home=settings,

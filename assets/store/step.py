@@ -198,6 +198,8 @@ class Step:
         preflight: `module:function` called with the same arguments before anything runs, to find errors of the
             configuration that reading it does not show.
         inputs: names of the steps whose content it reads.
+        wanted: from the configuration to whether the chain has the step; None: always.
+        optional: inputs that it reads only if the configuration says so: name → from the configuration to whether.
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
         externals: from (configuration, file index) to what it reads from outside the store.
@@ -217,6 +219,8 @@ class Step:
     description: str
     function: str
     inputs: tuple[str, ...] = ()
+    wanted: Callable[[Any], bool] | None = None
+    optional: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     preflight: str | None = None
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
