@@ -164,6 +164,8 @@ class Build:
         progress: where to say how far it is.
         pipeline: the pipeline's name, for messages and pictures only.
         part: builds or finds a part of the result that has a key of its own; see `BuildPart`.
+        before: only for a step that remembers: content folder of what it stood for; None as long as everything outside
+            that it ever read is there.
         variant: only for a step that decides: builds or finds the result of another step of the chain with some
             inputs replaced: (step, {input step: content digest}) → content folder.
         stored: only for a step that decides: content folder of any object, by content digest, verified.
@@ -180,6 +182,7 @@ class Build:
     progress: Progress
     pipeline: str = ""
     part: BuildPart | None = None
+    before: Path | None = None
     variant: Callable[[str, Mapping[str, str]], Path] | None = None
     stored: Callable[[str], Path] | None = None
     log: tuple[LogEntry, ...] = ()
@@ -203,6 +206,7 @@ class Step:
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
         externals: from (configuration, file index) to what it reads from outside the store.
+        remembers: whether it is given what it stood for before where something outside is gone since: `Build.before`.
         environment: libraries whose version is part of the key, `name` or `name:minor` or `name:major`.
         roots: from the configuration to further code that the function reaches by configuration: `module` or
             `module:name`.
@@ -224,6 +228,7 @@ class Step:
     preflight: str | None = None
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
+    remembers: bool = False
     environment: tuple[str, ...] = ()
     roots: Callable[[Any], tuple[str, ...]] | None = None
     program: str | None = None
