@@ -19,7 +19,17 @@ from assets.raw.rows import GONE, RETAINED, shard_ids
 from assets.raw.shard import together
 from assets.store.digests import write_json
 from assets.store.links import checked, write_links
-from assets.store.tables import Ids, as_ids, digest_of_rows, distinct, hexadecimal, order_of, read_tables, write_table
+from assets.store.tables import (
+    Ids,
+    as_ids,
+    digest_of_rows,
+    distinct,
+    firsts_in_order,
+    hexadecimal,
+    order_of,
+    read_tables,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +122,8 @@ def read(
     ids = as_ids(read_tables(shards, "ids.feather")["row_id"])
     rejected = _rejected(read_tables(shards, "rejected.feather"))
     kept = np.zeros(len(ids), dtype=bool)
-    kept[distinct(ids)[0]] = True
+    firsts = firsts_in_order(ids)
+    kept[firsts] = True
     if sample is not None:
         build.progress.message(f"sample of at most {sample} rows")
         names_kept = hexadecimal(ids[kept]).to_pylist()
@@ -120,7 +131,7 @@ def read(
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
     remembered_ids = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
-    _write(build, shards, memory, ids[kept], kept, rejected, remembered_ids)
+    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, remembered_ids)
     measured = _measure(build, shards, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
     retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
     return {**measured, "retained": retained, "remembered": len(remembered_ids)}
@@ -173,7 +184,7 @@ def _write(
     remembered_ids: Ids,
 ) -> None:
     gone = {"gone": {"rows": len(remembered_ids), "sha256": digest_of_rows(remembered_ids)}}
-    rows = {"rows": len(some), "sha256": digest_of_rows(some[order_of(some)])}
+    rows = {"rows": len(some), "sha256": digest_of_rows(some)}
     write_json(build.content / "rows.json", rows | (gone if memory.gone else {}))
     pq.write_table(rejected, build.content / "rejected.parquet", compression="zstd")
     every = [shard.name for shard in (*shards, *filter(None, [memory.gone]))]

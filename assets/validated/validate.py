@@ -121,7 +121,9 @@ def _read(raw: Path, keep: Sequence[str], expectations: Sequence[Any]) -> Rows:
     """All rows of the shards, with the columns that are needed."""
     shards = linked(raw, "shards")
     columns = ["text", "label", *sorted(named(expectations, keep))]
-    return Rows(raw_rows.shard_ids(shards), read_tables(shards, "rows.feather", columns), columns_seen(keep))
+    # Rows are looked up by their places, which is slow in a column of many pieces.
+    table = read_tables(shards, "rows.feather", columns).combine_chunks()
+    return Rows(raw_rows.shard_ids(shards), table, columns_seen(keep))
 
 
 def _judge_shards(
