@@ -35,6 +35,7 @@ STEP = Step(
         "source.quoting",
         "source.encoding",
         "source.columns",
+        "splits.frozen",
         "run.sample",
     ),
     externals=observe,

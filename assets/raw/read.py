@@ -13,14 +13,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.errors import DataError
+from assets.raw.frozen import frozen_rows
 from assets.raw.kinds import format_of
+from assets.raw.rows import FROZEN
 from assets.raw.shard import together
 from assets.store.digests import write_json
 from assets.store.links import checked, write_links
 from assets.store.tables import Ids, as_ids, digest_of_rows, distinct, hexadecimal, order_of, read_tables, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from assets.store.step import Build, Measurements, ObservedFile, Part
@@ -40,6 +42,7 @@ def read(
     quoting: str,
     encoding: str,
     columns: dict[str, Any],
+    frozen: Mapping[str, Any] | None,
     sample: int | None,
 ) -> Measurements:
     """Parse the source's files.
@@ -47,6 +50,7 @@ def read(
     Content:
         rows.json: how many distinct rows, and the digest of their identifiers in order.
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
+        frozen.parquet: row_id of the rows of the frozen test set, in order; only where one is declared.
         layout/: links `shards` (see `assets.raw.shard.parse`); rows.feather with `kept` for each row of the shards.
 
     Trace:
@@ -59,14 +63,18 @@ def read(
         quoting: `auto`, `minimal` or `none`.
         encoding: of text files.
         columns: names of the columns: `text`, `label` and a list `keep`.
+        frozen: which rows are the frozen test set: `files`, or `column` and `value`; or None.
         sample: keep only so many rows, those with the lowest row_id, or None.
 
     Returns:
-        files, bytes, rows_read, rows, rejected, repeated, labels (the hundred most frequent), samples.
+        files, bytes, rows_read, rows, rejected, repeated, labels (the hundred most frequent), samples; with a frozen
+        test set frozen (rows of it).
 
     Raises:
-        DataError: a file is not what it should be, lacks a column, or there are no rows at all.
-        ConfigurationError: a file's format cannot be told, or the encoding does not exist.
+        DataError: a file is not what it should be, lacks a column, or there are no rows at all, or none in the frozen
+            test set.
+        ConfigurationError: a file's format cannot be told, the encoding does not exist, or a pattern of the frozen test
+            set matches no file.
         TransientError: a file changed after it was looked at.
     """
     assert build.part is not None
@@ -109,7 +117,13 @@ def read(
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
     _write(build, parts, ids, kept, rejected)
-    return _measure(build, folders, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
+    measured = _measure(build, folders, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
+    if frozen is not None:
+        some = ids[kept & frozen_rows(folders, ids, source.files, frozen)]
+        table = pa.table({"row_id": hexadecimal(some[order_of(some)])})
+        pq.write_table(table, build.content / FROZEN, compression="zstd")
+        measured["frozen"] = len(some)
+    return measured
 
 
 def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, list[ObservedFile]]]:

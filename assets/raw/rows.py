@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from assets.store.links import checked, linked
 from assets.store.tables import Ids, as_ids, hexadecimal, order_of, read_tables
+
+FROZEN = "frozen.parquet"
+"""File with the `row_id` of every row of the frozen test set, where one is declared."""
 
 
 def kept(raw: Path) -> npt.NDArray[np.bool_]:
@@ -24,6 +28,16 @@ def kept(raw: Path) -> npt.NDArray[np.bool_]:
 def shard_ids(shards: Sequence[Path]) -> Ids:
     """Identifier of each row of the shards, in their order."""
     return as_ids(read_tables(shards, "ids.feather")["row_id"])
+
+
+def frozen_ids(raw: Path) -> Ids:
+    """Identifiers of the rows of the frozen test set, ascending.
+
+    Args:
+        raw: content of the step, of a configuration that declares such a set.
+    """
+    names = pq.read_table(raw / FROZEN)["row_id"].to_pylist()
+    return np.frombuffer(bytes.fromhex("".join(names)), ">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def read_rows(raw: Path, where: npt.NDArray[np.bool_] | None = None) -> pa.Table:

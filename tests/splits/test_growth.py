@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.splits.groups import connected, values_of
-from assets.splits.rule import SIDES, position, sides_of_groups
+from assets.splits.rule import SIDES, position, sides_at, sides_of_groups
 from tests.cleaned.oracle import resolve, similar
 from tests.splits.conftest import Row, row_id
 
@@ -36,7 +36,7 @@ def sides_of_texts(layout: list[Row], similarity: float | None, *, by_source: bo
         values = values_of(pa.chunked_array([[source for _, _, source in layout]], pa.string()))
         group = connected(group, kept, others, keys=keys, values=values)
     at = np.array([position("", text) for text, _, _ in layout])
-    sides = sides_of_groups(at, group, validation=0.3, test=0.4)
+    sides = sides_of_groups(sides_at(at, validation=0.3, test=0.4), group)
     return {layout[row][0]: SIDES[sides[row]] for row in kept}
 
 
