@@ -131,9 +131,9 @@ def test_new_rows_move_no_row_of_the_test_set_and_others_only_towards_train_or_o
 
 
 # Words of one text only, so that texts are alike where the tests say so.
-TEST = [(f"official{at} words{at} here{at}", LABELS[at % 2], "test") for at in range(6)]
-OTHERS = [(f"own{at} text{at} it{at}", LABELS[at % 2], "train") for at in range(40)]
-LIKE = [("official1 words1", "spam", "train"), ("official2 words2 here2", "ham", "train")]
+TEST: list[Row] = [(f"official{at} words{at} here{at}", LABELS[at % 2], "test") for at in range(6)]
+OTHERS: list[Row] = [(f"own{at} text{at} it{at}", LABELS[at % 2], "train") for at in range(40)]
+LIKE: list[Row] = [("official1 words1", "spam", "train"), ("official2 words2 here2", "ham", "train")]
 
 
 @pytest.fixture
