@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.step import Check, Outcome
 
 if TYPE_CHECKING:
