@@ -52,7 +52,7 @@ def sides(make_build: MakeBuild, clean: Clean, store: Store) -> Any:
         ("2026-02-28T23:59:59.999999Z", "train"),
         ("2026-03-01", "validation"),
         ("2026-03-01T00:30+01:00", "train"),
-        ("2026-03-31T23:30-01:00", "test"),
+        ("2026-03-31T23:00-01:00", "test"),
         ("0001-01-01", "train"),
         ("9999-12-31", "test"),
     ],
@@ -84,23 +84,37 @@ def test_shares_and_salt_mean_nothing(sides: Any) -> None:
     assert sides(ROWS) == sides(ROWS, validation=0.5, test=0.4, salt="pepper")
 
 
+def older(row: Row, text: str = "", label: str = "") -> Row:
+    return (text or row[0], label or row[1], MONTHS["train"])
+
+
+# Some of their identifiers are lower than those of the older rows, and some are higher.
+LATE = [made("test", number) for number in range(10)]
+EARLY = [made("train", number) for number in range(10)] + [made("validation", number) for number in range(10)]
+LIKE: list[Row] = [(f"{text} alike", label, time) for text, label, time in LATE]
+
+
 @pytest.mark.parametrize(
     "more",
     [
-        [("test1", "spam", MONTHS["train"])],
-        [("test1", "spam", MONTHS["validation"]), ("test1", "ham", MONTHS["train"])],
-        [("test1 near alike more", "ham", MONTHS["train"]), ("test1 near alike", "ham", MONTHS["test"])],
+        [older(row) for row in LATE],
+        [older(row, f"{row[0]} alike more") for row in LATE],
+        [older(row, f"{row[0]} alike more", label) for row in LATE for label in ("ham", "spam")],
+        [
+            found
+            for row in LATE
+            for found in (older(row, f"{row[0]} alike more", "ham"), (f"{row[0]} alike more", "spam", row[2]))
+        ],
     ],
-    ids=["an older row of the text", "one in quarantine", "an older near-duplicate"],
+    ids=["an older row of the text", "an older near-duplicate", "two in quarantine", "one of two in quarantine"],
 )
 def test_a_group_is_on_the_side_of_its_oldest_row(sides: Any, more: list[Row]) -> None:
-    row = more[-1][0] if "near" in more[-1][0] else "test1"
-    rows = [*ROWS, *(made("test", number) for number in range(6, 10))]
-    before, _ = sides([*rows, more[-1]] if row != "test1" else rows)
-    after, _ = sides(more, rows)
-    assert before[row] == "test"
-    # With different labels the text itself is in quarantine, and on no side.
-    assert after.get(row) == (None if len({label for _, label, _ in more}) > 1 else "train")
+    late = LATE if more[0][0] == LATE[0][0] else LIKE
+    more = [*more, *(made("test", number) for number in range(20, 24))]
+    before, _ = sides([*EARLY, *late])
+    after, _ = sides(EARLY, more, late)
+    for text, _, _ in late:
+        assert (before[text], after[text]) == ("test", "train")
 
 
 def test_values_of_a_column_are_on_one_side_by_time_too(sides: Any) -> None:
