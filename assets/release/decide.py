@@ -144,7 +144,7 @@ def _on_same_rows(build: Build, champion: str, metrics: Mapping[str, Any]) -> Sa
 
     columns = ["row_id", "label", "predicted"]
     new = pq.read_table(build.inputs["evaluation"] / "predictions.parquet", columns=columns).to_pydict()
-    seen = _trained_on(build, champion)
+    seen = _trained_on(build, champion).intersection(new["row_id"])
     kept = [index for index, row_id in enumerate(new["row_id"]) if row_id not in seen]
     if not kept:
         return SameRows(0, len(seen), f"it was trained on all {len(seen):,} test rows")
@@ -175,23 +175,25 @@ def _of_present_labels(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _trained_on(build: Build, model: str) -> set[str]:
-    """Row ids of test rows that a model was trained on or chosen by, in any of the splits that it came out of.
+    """Row ids of what is like rows that a model was trained on or chosen by, in any of the splits that it came out of.
 
-    That goes by texts as well: what a row has in a further column changes its identifier, and so does a further column.
+    Like a row are its text – a further column gives a row another identifier – and what is in a group with it now. The
+    rule of the splits keeps such rows out of the test set; another rule than the one of that time does not.
     """
     import pyarrow.compute as pc
 
-    from assets.splits.rows import read_side
+    from assets.splits.rows import read_side, read_test_groups
 
     assert build.stored is not None
-    test = read_side(build.inputs["splits"], "test")
-    rows: set[str] = set()
+    near = read_test_groups(build.inputs["splits"])
+    groups: set[str] = set()
     for digest in dict.fromkeys(fields["inputs"]["splits"] for fields in log.decisions(build.log, model)):
         for side in ("train", "validation"):
             known = read_side(build.stored(digest), side)
-            same = [pc.is_in(test[name], value_set=known[name]) for name in ("row_id", "text")]
-            rows.update(test["row_id"].filter(pc.or_(*same)).to_pylist())
-    return rows
+            same = [pc.is_in(near[name], value_set=known[name]) for name in ("row_id", "text")]
+            groups.update(near["group"].filter(pc.or_(*same)).to_pylist())
+    pairs = zip(near["row_id"].to_pylist(), near["group"].to_pylist(), strict=True)
+    return {row_id for row_id, group in pairs if group in groups}
 
 
 def _write(

@@ -99,6 +99,12 @@ def test_a_text_that_the_champion_was_trained_on_counts_whatever_its_row_is_call
     assert "on the same 8 rows" in made.message("champion")
 
 
+def test_a_row_in_a_group_with_one_that_the_champion_was_trained_on_counts(release: MakeRelease) -> None:
+    made = release(TRUE, TWO_WRONG, champion=RIGHT, log=OLD, like=[5, 7], trained_on={1: "train"})
+    assert made.decision["rows_seen_by_champion"] == 3
+    assert "on the same 7 rows" in made.message("champion")
+
+
 def test_every_split_that_the_champion_came_out_of_counts(release: MakeRelease) -> None:
     entries = (entry(0, "old", "old", inputs={"splits": "splits-of-1"}), *OLD)
     assert release(TRUE, RIGHT, log=entries, trained_on={0: "train"}).decision["rows_seen_by_champion"] == 1
