@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from assets.errors import DataError
-from assets.store.tables import Ids, hexadecimal, read_tables
+from assets.store.tables import Ids, hexadecimal, read_tables, write_table
 from assets.times import parse_time
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assets.splits.rule import Sides
+    from assets.store.step import Build, Measurements
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 10
@@ -54,6 +56,24 @@ def read_times(values: Sequence[str | None]) -> Times:
             # Told of by `refuse_untimed`, which knows whether the row counts.
             continue
     return found
+
+
+def times(build: Build, *, column: str) -> Measurements:
+    """A part of the step `splits`: read the time of every row of a shard.
+
+    Content:
+        times.feather: `time` of each row, see `Times`.
+
+    Args:
+        build: input `shard`, a shard of the step `raw`.
+        column: further column that holds times in ISO 8601.
+
+    Returns:
+        rows.
+    """
+    values = read_tables([build.inputs["shard"]], "rows.feather", [column])[column].to_pylist()
+    write_table(build.content / "times.feather", pa.table({"time": read_times(values)}))
+    return {"rows": len(values)}
 
 
 def sides_since(times: Times, *, validation_from: str, test_from: str) -> Sides:

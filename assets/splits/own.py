@@ -50,7 +50,7 @@ def sides_by_time(
     Raises:
         DataError: a row has no time.
     """
-    placed = _parts(build, "assets.splits.shard:times", {"column": by_time["column"]}, "shard", shards)
+    placed = _parts(build, "assets.splits.by_time:times", {"column": by_time["column"]}, "shard", shards)
     times = read_tables(placed, "times.feather")["time"].to_numpy()
     folders = linked(build.inputs["cleaned"], "shards")
     refuse_untimed(times, rows, ids=ids, shards=folders, column=by_time["column"])

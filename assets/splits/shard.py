@@ -1,4 +1,4 @@
-"""Parts of the step `splits`: where the texts of one shard stand, or when its rows are from."""
+"""A part of the step `splits`: where the texts of one shard stand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from assets.splits.by_time import read_times
 from assets.splits.rule import position
 from assets.store.tables import read_tables, write_table
 
@@ -32,21 +31,3 @@ def positions(build: Build, *, salt: str) -> Measurements:
     at = np.fromiter((position(salt, text) for chunk in texts.chunks for text in chunk.to_pylist()), float, len(texts))
     write_table(build.content / "positions.feather", pa.table({"at": at}))
     return {"rows": len(at)}
-
-
-def times(build: Build, *, column: str) -> Measurements:
-    """Read the time of every row.
-
-    Content:
-        times.feather: `time` of each row, see `assets.splits.by_time.Times`.
-
-    Args:
-        build: input `shard`, a shard of the step `raw`.
-        column: further column that holds times in ISO 8601.
-
-    Returns:
-        rows.
-    """
-    values = read_tables([build.inputs["shard"]], "rows.feather", [column])[column].to_pylist()
-    write_table(build.content / "times.feather", pa.table({"time": read_times(values)}))
-    return {"rows": len(values)}
