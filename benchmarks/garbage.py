@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from assets.chain import CHAIN
+from assets.chain import CHAIN as EVERY
 from assets.store.code import code_pieces
 from assets.store.digests import canonical_json, digest_json
 from assets.store.step import LogEntry, Step
@@ -96,6 +96,10 @@ class Run:
                 "inputs": {name: result.record.content for name, result in before},
             },
         )
+
+
+CHAIN = tuple(step for step in EVERY if step.wanted is None)
+"""The steps that every pipeline has."""
 
 
 def runs(count: int) -> Iterator[Run]:

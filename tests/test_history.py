@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from assets.chain import CHAIN
+from assets.chain import chain_of
 from assets.cleaned.rows import read_rows
 from assets.config.home import home
 from assets.config.pipeline import Pipeline
@@ -20,15 +20,32 @@ from tests.cleaned.oracle import similar
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=3, max_size=6).map(" ".join)
 USERS = st.sampled_from(["", "ann", "bob", "cid"])
+DAYS = st.sampled_from(["2026-01-05", "2026-02-05", "2026-03-05"])
+BY: dict[str, dict[str, Any]] = {
+    "hash": {},
+    "user": {"group_by": "user"},
+    "time": {"by_time": {"column": "day", "validation_from": "2026-02-01", "test_from": "2026-03-01"}},
+}
+Row = tuple[str, str, str, str]
 FILES = st.dictionaries(
     st.sampled_from(["a", "b", "c"]),
-    st.lists(st.tuples(WORDS, st.sampled_from(["ham", "spam"]), USERS), min_size=1, max_size=8),
+    st.lists(st.tuples(WORDS, st.sampled_from(["ham", "spam"]), USERS, DAYS), min_size=1, max_size=8),
     min_size=1,
 )
 # Enough of either label on every side, far from all other texts.
-FILLER = [(f"{label} {number} only here {number * 7}", label, "") for number in range(60) for label in ("ham", "spam")]
+FILLER = [
+    (f"{label} {number} only here {number * 7}", label, "", f"2026-0{1 + number % 3}-15")
+    for number in range(60)
+    for label in ("ham", "spam")
+]
+SHARES = {"validation": 0.2, "test": 0.4}
+# An example takes a second, so a failing one is shown as it is.
 HISTORY = settings(
-    deadline=None, derandomize=True, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    derandomize=True,
+    max_examples=8,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -38,25 +55,25 @@ def runner_of(folder: Path, **changed: Any) -> Runner:
             "task": {"labels": ["ham", "spam"]},
             "source": {
                 "files": [str(folder / "*.csv")],
-                "columns": {"keep": ["user"]},
+                "columns": {"keep": ["user", "day"]},
                 "mode": changed.pop("mode", "mirror"),
             },
             "base_model": {"name": "none"},
             "cleaning": {"near_duplicates": {"similarity": 0.6, "ngram": 1}},
-            "splits": {"validation": 0.2, "test": 0.4, "min_rows_per_label": 1, **changed},
+            "splits": {"min_rows_per_label": 1, **({} if "by_time" in changed else SHARES), **changed},
         }
     )
     settled = home({"FRESHTUNE_HOME": str(folder / "home")})
-    return Runner(Store(settled.store, settled.path / "cache"), CHAIN[:4], "tiny", config, settled)
+    return Runner(Store(settled.store, settled.path / "cache"), chain_of(config)[:4], "tiny", config, settled)
 
 
-def write(folder: Path, files: dict[str, list[tuple[str, str, str]]]) -> None:
+def write(folder: Path, files: dict[str, list[Row]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.csv"):
         path.unlink()
     for name, rows in {**files, "filler": FILLER}.items():
-        lines = "".join(f"{text},{label},{user}\n" for text, label, user in rows)
-        (folder / f"{name}.csv").write_text(f"text,label,user\n{lines}")
+        lines = "".join(f"{','.join(row)}\n" for row in rows)
+        (folder / f"{name}.csv").write_text(f"text,label,user,day\n{lines}")
 
 
 def split(runner: Runner) -> dict[str, list[dict[str, Any]]]:
@@ -70,19 +87,19 @@ def split(runner: Runner) -> dict[str, list[dict[str, Any]]]:
 
 
 @HISTORY
-@given(st.lists(FILES, min_size=2, max_size=4), st.booleans())
+@given(st.lists(FILES, min_size=2, max_size=4), st.sampled_from(sorted(BY)))
 def test_no_text_that_was_trained_on_nor_a_near_duplicate_of_it_is_in_a_later_test_set(
-    tmp_path_factory: pytest.TempPathFactory, histories: list[dict[str, list[tuple[str, str, str]]]], by_user: bool
+    tmp_path_factory: pytest.TempPathFactory, histories: list[dict[str, list[Row]]], by: str
 ) -> None:
     folder = tmp_path_factory.mktemp("history")
     trained: dict[str, set[str]] = {}
     for files in histories:
         write(folder, files)
-        sides = split(runner_of(folder, **({"group_by": "user"} if by_user else {})))
+        sides = split(runner_of(folder, **BY[by]))
         for row in sides["test"]:
             assert row["text"] not in trained
             assert not any(similar(row["text"], text, 0.6, 1) for text in trained)
-            if by_user and row["user"]:
+            if by == "user" and row["user"]:
                 assert not any(row["user"] in users for users in trained.values())
         for row in sides["train"]:
             trained.setdefault(row["text"], set()).update({row["user"]} - {""})
@@ -93,7 +110,7 @@ def test_no_text_that_was_trained_on_nor_a_near_duplicate_of_it_is_in_a_later_te
 @HISTORY
 @given(st.lists(FILES, min_size=2, max_size=4))
 def test_where_files_are_appended_the_rows_are_those_of_all_files_that_ever_were(
-    tmp_path_factory: pytest.TempPathFactory, histories: list[dict[str, list[tuple[str, str, str]]]]
+    tmp_path_factory: pytest.TempPathFactory, histories: list[dict[str, list[Row]]]
 ) -> None:
     folder, together = tmp_path_factory.mktemp("append"), tmp_path_factory.mktemp("together")
     for files in histories:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -59,13 +60,19 @@ def make_shard(store: Store, rows: pa.Table) -> str:
     return make_object(store, files)
 
 
-def make_splits(store: Store, rows: Sequence[tuple[str, str]], sides: Sequence[str] | None = None) -> Path:
+def make_splits(
+    store: Store,
+    rows: Sequence[tuple[str, str]],
+    sides: Sequence[str] | None = None,
+    like: Mapping[int, int] = MappingProxyType({}),
+) -> Path:
     """Publish what the step `splits` writes, and return its folder in the store.
 
     Args:
         store: where it goes.
         rows: text and label; their place is their `row_id`, 32 hexadecimal digits.
         sides: side of each row; None: 60 % train, 20 % validation, 20 % test, in this order.
+        like: place of a row → that of the row that names its group; others are groups of their own.
     """
     if sides is None:
         sides = [SIDES[(at * 5 >= len(rows) * 3) + (at * 5 >= len(rows) * 4)] for at in range(len(rows))]
@@ -80,7 +87,9 @@ def make_splits(store: Store, rows: Sequence[tuple[str, str]], sides: Sequence[s
         "prepared": [make_object(store, {"texts.feather": rows.select(["text"])}) for rows in halves],
     }
     side = np.array([SIDES.index(side) for side in (*sides[half:], *sides[:half])], np.int8)
-    overlay = pa.table({"side": side, "group": np.arange(len(rows), dtype=np.int32)})
+    names = [like.get(at, at) for at in (*range(half, len(rows)), *range(half))]
+    group = np.array([(name - half) % len(rows) for name in names], np.int32)
+    overlay = pa.table({"side": side, "group": group})
     return store.open("objects", make_object(store, {"rows.json": [links, sides], OVERLAY: overlay}, links))
 
 

@@ -36,7 +36,8 @@ STEP = Step(
         "labels to quarantine, and groups near-duplicates so that they stay on one side of the split."
     ),
     function="assets.cleaned.clean:clean",
-    inputs=("validated",),
+    inputs=("validated", "raw"),
+    optional={"raw": lambda config: config.splits.frozen is not None},
     configuration=(
         "cleaning.unicode",
         "cleaning.whitespace",

@@ -13,10 +13,20 @@ from assets.cleaned.near_duplicates import Sets, group
 from assets.cleaned.ngrams import Indices, prefixes
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.errors import DataError
-from assets.raw.rows import GONE, gone_digest, shard_ids
+from assets.raw.rows import GONE, frozen_ids, gone_digest, shard_ids
 from assets.store.digests import write_json
 from assets.store.links import linked, read_links, write_links
-from assets.store.tables import Ids, as_ids, digest_of_rows, distinct, hexadecimal, order_of, read_tables, write_table
+from assets.store.tables import (
+    Ids,
+    among,
+    as_ids,
+    digest_of_rows,
+    distinct,
+    hexadecimal,
+    order_of,
+    read_tables,
+    write_table,
+)
 from assets.validated.rows import accepted
 
 if TYPE_CHECKING:
@@ -39,6 +49,7 @@ class Rows(NamedTuple):
         keys: of their texts.
         labels: indices in `names`.
         names: of labels.
+        frozen: whether each is of the frozen test set, or None without one.
     """
 
     at: Indices
@@ -46,6 +57,7 @@ class Rows(NamedTuple):
     keys: Ids
     labels: Labels
     names: list[str]
+    frozen: Mask | None
 
 
 class Gone(NamedTuple):
@@ -77,15 +89,16 @@ def clean(
 
     Content:
         rows.json: how many rows stay, and the digest of their identifiers, texts' keys, groups and counts in order,
-            and of the texts in quarantine or gone that hold some of them together; `gone` as raw has it.
+            and of the texts in quarantine or gone that hold some of them together; `gone` as raw has it; with a frozen
+            test set the digest of the identifiers of its rows.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
         quarantine.parquet: row_id, text (as it came), label, expectation, detail.
         layout/: links `shards` and `gone` as raw has them, and `prepared` (see `assets.cleaned.shard`) in the order of
             `shards`; rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each
-            of their rows. See `assets.cleaned.rows`.
+            of their rows, and with a frozen test set `frozen`. See `assets.cleaned.rows`.
 
     Args:
-        build: input `validated`.
+        build: input `validated`; with a frozen test set also `raw`, which knows its rows.
         unicode: Unicode normal form, or None.
         whitespace: whether white space is normalised.
         near_duplicates: `similarity` and `ngram`, or None to group nothing.
@@ -105,8 +118,8 @@ def clean(
     parts = _prepare(build, digests, {"unicode": unicode, "whitespace": whitespace, "near_duplicates": near_duplicates})
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather")
-    rows = _accepted(validated, shards, known)
-    equal = find_equal(rows.keys, rows.labels)
+    rows = _accepted(validated, shards, known, frozen_ids(build.inputs["raw"]) if "raw" in build.inputs else None)
+    equal = find_equal(rows.keys, rows.labels, rows.frozen)
     contested = np.sort(equal.rows[np.repeat(equal.conflicting, equal.sizes)])
     columns = ["text"] if newest_by is None else ["text", newest_by]
     as_they_came = _some(shards, lengths, columns, rows.at[contested])
@@ -147,14 +160,22 @@ def _prepare(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -
     return parts
 
 
-def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table) -> Rows:
+def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table, frozen: Ids | None) -> Rows:
     at = np.flatnonzero(accepted(validated))
     ids = shard_ids(shards).take(at, axis=0)
     order = order_of(ids)
     at = at[order]
     labels = known["label"].combine_chunks()
     keys = as_ids(known["key"]).take(at, axis=0)
-    return Rows(at, ids.take(order, axis=0), keys, labels.indices.to_numpy()[at], labels.dictionary.to_pylist())
+    ids = ids.take(order, axis=0)
+    return Rows(
+        at,
+        ids,
+        keys,
+        labels.indices.to_numpy()[at],
+        labels.dictionary.to_pylist(),
+        None if frozen is None else among(ids, frozen),
+    )
 
 
 def _gone(where: Mask, keys: Ids, rows: Ids) -> Indices:
@@ -186,7 +207,8 @@ def _decider(rule: Rule, newest_by: str | None, rows: Rows, contested: Indices, 
             times[row] = read_time(value, column=newest_by, row_id=row_id)
 
     def decide(equal: Sequence[int], labels: Sequence[int]) -> tuple[int | None, str]:
-        label, why = choose(rule, [rows.names[label] for label in labels], [times.get(row) for row in equal])
+        frozen = [rows.frozen is not None and bool(rows.frozen[row]) for row in equal]
+        label, why = choose(rule, [rows.names[label] for label in labels], [times.get(row) for row in equal], frozen)
         return None if label is None else rows.names.index(label), why
 
     return decide
@@ -232,13 +254,19 @@ def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, 
         place[named[withheld]],
         *((gone.keys, place[gone.named]) if len(gone.at) else ()),
     )
-    write_json(content / "rows.json", {"rows": len(kept), "sha256": digest, **gone.digest})
+    told: dict[str, Any] = {"rows": len(kept), "sha256": digest, **gone.digest}
+    if rows.frozen is not None:
+        told["frozen"] = digest_of_rows(rows.ids[rows.frozen])
+    write_json(content / "rows.json", told)
     grouped = np.flatnonzero(named >= 0)
     lie = {"kept": np.zeros(size, bool), "count": np.zeros(size, np.int32), "group": np.full(size, -1, np.int32)}
     lie["kept"][rows.at] = stays
     lie["count"][rows.at] = count
     lie["group"][rows.at[grouped]] = rows.at[named[grouped]]
     lie["group"][gone.at] = rows.at[gone.named]
+    if rows.frozen is not None:
+        lie["frozen"] = np.zeros(size, bool)
+        lie["frozen"][rows.at] = rows.frozen
     write_table(content / "layout" / "rows.feather", pa.table(lie), compressed=True)
 
 

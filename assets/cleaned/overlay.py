@@ -1,6 +1,7 @@
 """What becomes of each row, seen by its key and label alone.
 
-Rows are named by their index in the order of `row_id`; a text is named by the lowest row that has it.
+Rows are named by their index in the order of `row_id`; a text is named by the lowest row that has it, or by the lowest
+of the frozen test set where such rows have it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Decide = Callable[[Sequence[int], Sequence[int]], tuple[int | None, str]]
 
 
 class Equal(NamedTuple):
-    """Rows whose text occurs more than once, those with the same text together and in order.
+    """Rows whose text occurs more than once, those with the same text together, the one that names it first.
 
     Attributes:
         rows: the rows.
@@ -41,7 +42,7 @@ class Overlay(NamedTuple):
     """What becomes of each row.
 
     Attributes:
-        into: for each row the lowest one of the same text and label, which stays for it, or -1 in quarantine.
+        into: for each row the first one of the same text and label, which stays for it, or -1 in quarantine.
         texts: every text.
         kept: for each text the row that stays, or -1.
         conflicting: row that goes to quarantine → why, in words; in ascending order.
@@ -57,14 +58,19 @@ class Overlay(NamedTuple):
         return np.bincount(self.into[self.into >= 0], minlength=len(self.into)).astype(np.int32)
 
 
-def find_equal(keys: Ids, labels: Labels) -> Equal:
+def find_equal(keys: Ids, labels: Labels, frozen: Mask | None = None) -> Equal:
     """Find the rows whose text occurs more than once.
 
     Args:
         keys: of the text of each row, in the order of `row_id`.
         labels: of each row.
+        frozen: whether each row is of the frozen test set, or None without one; of equal rows such a one stays.
     """
-    order = order_of(keys)
+    if frozen is None:
+        order = order_of(keys)
+    else:
+        first = np.argsort(~frozen, kind="stable")
+        order = first[order_of(keys[first])]
     high, low = (keys[:, half].take(order) for half in range(2))
     same = np.zeros(len(keys) + 1, bool)
     same[1:-1] = (high[1:] == high[:-1]) & (low[1:] == low[:-1])

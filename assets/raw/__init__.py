@@ -36,6 +36,7 @@ STEP = Step(
         "source.encoding",
         "source.columns",
         "source.mode",
+        "splits.frozen",
         "run.sample",
     ),
     remembers=True,

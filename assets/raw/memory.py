@@ -103,7 +103,8 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
     """Gather the texts that no row has any more.
 
     Content:
-        rows.feather: as a shard has it, in the order of row_id; the label is null.
+        rows.feather: as a shard has it, in the order of row_id; the label is null. A text is there again if a row has
+            it whose further columns, such as a time or a user, are others now.
         ids.feather: row_id of each.
 
     Args:
@@ -119,14 +120,12 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
     for shard in _inputs(build, "departed"):
         rows, _ = _of_files(shard, files)
         found.append(_aligned(shard, columns).take(rows))
-    rows = pa.concat_tables(found)
-    rows = rows.set_column(rows.column_names.index("label"), "label", pa.nulls(len(rows), pa.string()))
-    now = read_tables(_inputs(build, "now"), "rows.feather", ["text"])["text"].combine_chunks()
-    rows = rows.filter(pc.and_(pc.is_valid(rows["text"]), pc.invert(pc.is_in(rows["text"], value_set=now))))
+    rows = _without_labels(pa.concat_tables(found))
+    rows = rows.filter(pc.is_valid(rows["text"]))
     ids = row_ids(rows)
-    firsts, _ = distinct(ids)
-    firsts = firsts[order_of(ids[firsts])]
-    return _write(build, rows.take(firsts), ids[firsts])
+    known = [row_ids(_without_labels(_aligned(shard, columns))) for shard in _inputs(build, "now")]
+    new, _ = _new(ids, np.concatenate(known), np.arange(len(ids)))
+    return _write(build, rows.take(new), ids[new])
 
 
 def retain(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> Measurements:
@@ -228,6 +227,10 @@ def _new(ids: Ids, now: Ids, used: Indices) -> tuple[Indices, Indices]:
     at = np.full(len(ids), -1)
     at[used] = place[which[len(now) :]]
     return used[new], at
+
+
+def _without_labels(rows: pa.Table) -> pa.Table:
+    return rows.set_column(rows.column_names.index("label"), "label", pa.nulls(len(rows), pa.string()))
 
 
 def _aligned(shard: Path, columns: Sequence[str]) -> pa.Table:

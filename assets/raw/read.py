@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.errors import DataError
+from assets.raw.frozen import frozen_rows
 from assets.raw.kinds import format_of
 from assets.raw.memory import Memory, Mode, remembered
-from assets.raw.rows import GONE, RETAINED, shard_ids
+from assets.raw.rows import FROZEN, GONE, RETAINED, shard_ids
 from assets.raw.shard import together
 from assets.store.digests import write_json
 from assets.store.links import checked, write_links
@@ -32,7 +33,7 @@ from assets.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from assets.store.step import Build, Measurements, ObservedFile, Part
@@ -53,6 +54,7 @@ def read(
     encoding: str,
     columns: dict[str, Any],
     mode: Mode,
+    frozen: Mapping[str, Any] | None,
     sample: int | None,
 ) -> Measurements:
     """Parse the source's files.
@@ -61,6 +63,7 @@ def read(
         rows.json: how many distinct rows, and the digest of their identifiers in order; the same of texts that are
             remembered (`gone`), where there are any.
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
+        frozen.parquet: row_id of the rows of the frozen test set, in order; only where one is declared.
         layout/: links `shards` (see `assets.raw.shard.parse`), and those of them that `assets.raw.memory` made: `gone`
             and `retained`; rows.feather with `kept` for each row of the shards.
 
@@ -75,15 +78,19 @@ def read(
         encoding: of text files.
         columns: names of the columns: `text`, `label` and a list `keep`.
         mode: what becomes of rows whose file is gone: `mirror` or `append`.
+        frozen: which rows are the frozen test set: `files`, or `column` and `value`; or None.
         sample: keep only so many rows, those with the lowest row_id, or None.
 
     Returns:
         files, bytes, rows_read (retained ones too), rows, rejected, repeated, retained (rows of files that are gone),
-        remembered (texts of rows that are gone), labels (the hundred most frequent), samples.
+        remembered (texts of rows that are gone), labels (the hundred most frequent), samples; with a frozen test set
+        frozen (rows of it).
 
     Raises:
-        DataError: a file is not what it should be, lacks a column, or there are no rows at all.
-        ConfigurationError: a file's format cannot be told, or the encoding does not exist.
+        DataError: a file is not what it should be, lacks a column, or there are no rows at all, or none in the frozen
+            test set.
+        ConfigurationError: a file's format cannot be told, the encoding does not exist, or a pattern of the frozen test
+            set matches no file.
         TransientError: a file changed after it was looked at.
     """
     assert build.part is not None
@@ -130,11 +137,16 @@ def read(
         lowest = set(sorted([*names_kept, *rejected["row_id"].to_pylist()])[:sample])
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
-    remembered_ids = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
-    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, remembered_ids)
+    gone = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
+    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, gone)
     measured = _measure(build, shards, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
+    if frozen is not None:
+        some = ids[kept & frozen_rows(shards, ids, source.files, frozen)]
+        table = pa.table({"row_id": hexadecimal(some[order_of(some)])})
+        pq.write_table(table, build.content / FROZEN, compression="zstd")
+        measured["frozen"] = len(some)
     retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
-    return {**measured, "retained": retained, "remembered": len(remembered_ids)}
+    return {**measured, "retained": retained, "remembered": len(gone)}
 
 
 def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, list[ObservedFile]]]:

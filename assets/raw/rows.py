@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from assets.store.links import checked, linked
 from assets.store.tables import Ids, as_ids, hexadecimal, order_of, read_tables
 
+FROZEN = "frozen.parquet"
+"""File with the `row_id` of every row of the frozen test set, where one is declared."""
 GONE = "gone"
 """Link to the shard of which only the texts count, those of rows that are gone: see `assets.raw.memory`. It is one of
 the links `shards` too, and none of its rows counts."""
@@ -38,6 +41,16 @@ def gone_digest(content: Path) -> dict[str, Any]:
 def shard_ids(shards: Sequence[Path]) -> Ids:
     """Identifier of each row of the shards, in their order."""
     return as_ids(read_tables(shards, "ids.feather")["row_id"])
+
+
+def frozen_ids(raw: Path) -> Ids:
+    """Identifiers of the rows of the frozen test set, ascending.
+
+    Args:
+        raw: content of the step, of a configuration that declares such a set.
+    """
+    names = pq.read_table(raw / FROZEN)["row_id"].to_pylist()
+    return np.frombuffer(bytes.fromhex("".join(names)), ">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def read_rows(raw: Path, where: npt.NDArray[np.bool_] | None = None) -> pa.Table:

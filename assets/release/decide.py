@@ -175,17 +175,25 @@ def _of_present_labels(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _trained_on(build: Build, model: str) -> set[str]:
-    """Row ids that a model was trained on or chosen by, in any of the splits that it came out of."""
+    """Row ids of what is like rows that a model was trained on or chosen by, in any of the splits that it came out of.
+
+    Like a row are its text – a further column gives a row another identifier – and what is in a group with it now. The
+    rule of the splits keeps such rows out of the test set; another rule than the one of that time does not.
+    """
     import pyarrow.compute as pc
 
-    from assets.splits.rows import read_sides
+    from assets.splits.rows import read_side, read_test_groups
 
     assert build.stored is not None
-    rows: set[str] = set()
+    near = read_test_groups(build.inputs["splits"])
+    groups: set[str] = set()
     for digest in dict.fromkeys(fields["inputs"]["splits"] for fields in log.decisions(build.log, model)):
-        sides = read_sides(build.stored(digest))
-        rows.update(sides.filter(pc.field("side") != "test")["row_id"].to_pylist())
-    return rows
+        for side in ("train", "validation"):
+            known = read_side(build.stored(digest), side)
+            same = [pc.is_in(near[name], value_set=known[name]) for name in ("row_id", "text")]
+            groups.update(near["group"].filter(pc.or_(*same)).to_pylist())
+    pairs = zip(near["row_id"].to_pylist(), near["group"].to_pylist(), strict=True)
+    return {row_id for row_id, group in pairs if group in groups}
 
 
 def _write(

@@ -34,9 +34,9 @@ def counted(cleaned: Path, ids: Ids) -> npt.NDArray[np.intp]:
 
 
 def connected(
-    near: Indices, kept: npt.NDArray[np.intp], others: npt.NDArray[np.intp], *, keys: Ids, values: Numbers
+    near: Indices, kept: npt.NDArray[np.intp], others: npt.NDArray[np.intp], *, keys: Ids, values: Numbers | None
 ) -> Indices:
-    """Find the groups of rows that near-duplicates and equal values hold together.
+    """Find the groups of rows that near-duplicates, equal texts and equal values hold together.
 
     They are the connected components of texts and values, as nodes: a row connects its text with its value, and
     near-duplicates are connected. That is so for rows that are not kept as well, so that what came in later never takes
@@ -47,7 +47,7 @@ def connected(
         kept: rows that are kept, in the order of their identifiers.
         others: see `counted`.
         keys: key of each row's text.
-        values: value of each row, or -1.
+        values: value of each row, or -1; None where no column is grouped by: then texts alone connect rows.
 
     Returns:
         For each row of a group that has kept rows, the first of those; else -1.
@@ -56,6 +56,7 @@ def connected(
     from scipy.sparse.csgraph import connected_components
 
     rows = np.concatenate([kept, others])
+    values = np.full(len(near), -1, np.int32) if values is None else values
     firsts, text = distinct(keys.take(rows, axis=0))
     text_of = np.full(len(near), -1)
     text_of[rows] = text

@@ -40,18 +40,22 @@ def measure(
         values: of each row, its value in the column that is grouped by, or -1; None without such a column.
 
     Returns:
-        rows and shares by side, labels by side, and how many groups of near-duplicates, texts and – with a column –
-        values are on more than one side.
+        rows and shares by side, labels by side, effective_rows (as many rows in groups of their own would say as much:
+        the square of the rows by the sum of the squares of the groups' sizes), and how many groups of near-duplicates,
+        texts and – with a column – values are on more than one side.
     """
-    written = feather.read_table(str(content / OVERLAY), columns=["side"])["side"].to_numpy()
+    overlay = feather.read_table(str(content / OVERLAY), columns=["side", "group"])
+    written = overlay["side"].to_numpy()
     there = np.flatnonzero(written >= 0)
     side = written[there]
     by_side = label_counts(label[there], side, labels)
     rows = {name: sum(by_side[name].values()) for name in SIDES}
+    sizes = np.bincount(overlay["group"].to_numpy()[there]).astype(float)
     measured = {
         "rows": rows,
         "shares": {name: count / len(there) for name, count in rows.items()},
         "labels": by_side,
+        "effective_rows": len(there) ** 2 / float((sizes**2).sum()),
         "groups_across_sides": _across(near[there], side),
         "texts_across_sides": _texts_across(keys, there, side),
     }

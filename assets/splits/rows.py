@@ -54,6 +54,25 @@ def read_sides(splits: Path) -> pa.Table:
     return pa.table({"row_id": hexadecimal(ids[rows]), "group": hexadecimal(ids[group[rows]]), "side": names})
 
 
+def read_test_groups(splits: Path) -> pa.Table:
+    """Rows in one group with a row of the test set, these among them: row_id (hexadecimal), text, group (its row_id).
+
+    Others are there only where they are on no side: in quarantine, or left out for their likeness to the test set.
+
+    Args:
+        splits: content of the step.
+    """
+    overlay = read_tables([splits], OVERLAY)
+    side, group = (overlay[name].to_numpy() for name in ("side", "group"))
+    of_test = np.zeros(len(group), bool)
+    of_test[group[side == SIDES.index("test")]] = True
+    rows = np.flatnonzero((group >= 0) & of_test[group])
+    ids = as_ids(read_tables(linked(splits, "shards"), "ids.feather")["row_id"])
+    rows = rows[order_of(ids[rows])]
+    texts = read_tables(linked(splits, "prepared"), "texts.feather")["text"].take(rows)
+    return pa.table({"row_id": hexadecimal(ids[rows]), "text": texts, "group": hexadecimal(ids[group[rows]])})
+
+
 def dataset(splits: Path, labels: Sequence[str]) -> Any:
     """The sides as a `datasets.DatasetDict` in memory, with columns as `read_side` gives them.
 

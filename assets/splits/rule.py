@@ -1,4 +1,4 @@
-"""The rule that gives each group of texts its side.
+"""The rule that gives each group of texts its side by a hash.
 
 Every text has a position in [0, 1), by salt and text alone. The line is divided as
 
@@ -36,27 +36,25 @@ def position(salt: str, text: str) -> float:
 
 
 def sides_at(at: Positions, *, validation: float, test: float) -> Sides:
-    """Side that each position in [0, 1) falls on, by the shares of validation and test."""
+    """Side that each position in [0, 1) falls on, by the shares of validation, in (0, 1), and of test, in [0, 1)."""
     return (at < test).astype(np.int8) + (at < test + validation).astype(np.int8)
 
 
-def sides_of_groups(at: Positions, group: Indices, *, validation: float, test: float) -> Sides:
-    """Give each group its side.
+def sides_of_groups(own: Sides, group: Indices) -> Sides:
+    """Give each group its side: the lowest of its members' own in the order of `SIDES`.
 
     Args:
-        at: position of each row.
+        own: side of each row by itself.
         group: the row that names its group, for each row that counts, that one among them.
-        validation: share of texts for validation, in (0, 1).
-        test: share of texts for the test set, in (0, 1).
 
     Returns:
-        For each row that counts the side of its group.
+        For each row that counts the side of its group, for others -1.
     """
-    highest = at.copy()
+    lowest = own.copy()
     # Most rows are a group of their own.
     grouped = np.flatnonzero((group >= 0) & (group != np.arange(len(group))))
-    np.maximum.at(highest, group[grouped], at[grouped])
-    sides = np.full(len(at), -1, dtype=np.int8)
+    np.minimum.at(lowest, group[grouped], own[grouped])
+    sides = np.full(len(own), -1, dtype=np.int8)
     members = group >= 0
-    sides[members] = sides_at(highest[group[members]], validation=validation, test=test)
+    sides[members] = lowest[group[members]]
     return sides

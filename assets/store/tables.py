@@ -119,6 +119,14 @@ def distinct(ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     return firsts[by_place], which
 
 
+def among(ids: Ids, some: Ids) -> npt.NDArray[np.bool_]:
+    """For each identifier whether it is one of some others."""
+    _, which = distinct(np.concatenate([some, ids]))
+    found = np.zeros(len(which), bool)
+    found[which[: len(some)]] = True
+    return found[which[len(some) :]]
+
+
 def digest_of_rows(*columns: npt.NDArray[np.generic]) -> str:
     """Hexadecimal SHA-256 of columns of numbers, whatever the machine's byte order; each row of a column in turn."""
     digest = hashlib.sha256()

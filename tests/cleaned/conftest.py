@@ -71,9 +71,10 @@ Clean = Callable[..., Cleaned]
 
 @pytest.fixture
 def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
-    """`clean_rows([[rows of a shard], …], refused=[…], source={…}, **arguments)`.
+    """`clean_rows([[rows of a shard], …], refused=[…], source={…}, frozen=[…], **arguments)`.
 
     A row that an earlier shard has too, and those that are refused, are not accepted. Rows have a further column.
+    `frozen` are the rows of the frozen test set, or None without one.
     """
 
     def run(
@@ -81,6 +82,7 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
         *,
         refused: Sequence[int] = (),
         source: Mapping[int, str | None] = MappingProxyType({}),
+        frozen: Sequence[int] | None = None,
         **arguments: Any,
     ) -> Cleaned:
         digests, seen, accepted = [], set(refused), []
@@ -96,7 +98,11 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
                 seen.add(row[0])
         overlay = {"layout/rows.feather": pa.table({"accepted": np.array(accepted, bool)})}
         validated = make_object(store, {"rows.json": [digests, accepted], **overlay}, {"shards": digests})
-        build = make_build(inputs={"validated": store.open("objects", validated)})
+        inputs = {"validated": store.open("objects", validated)}
+        if frozen is not None:
+            names = pa.table({"row_id": pa.array([f"{number:032x}" for number in sorted(frozen)], pa.string())})
+            inputs["raw"] = store.open("objects", make_object(store, {"frozen.parquet": names}))
+        build = make_build(inputs=inputs)
         defaults = {
             "unicode": "NFC",
             "whitespace": True,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from assets.chain import chain_of
 from assets.cleaned import STEP
 from assets.config.pipeline import Cleaning, Pipeline
 from assets.store.step import Outcome
@@ -48,3 +49,11 @@ def test_a_group_of_too_many_texts_blocks(largest: int, kept: int, limit: float,
     outcome = judged("largest_group_within_limit", pipeline, largest_group=largest, kept=kept)
     assert outcome.passed is passed
     assert f"{largest:,} of {kept:,} texts" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("splits", "inputs"), [({}, ("validated",)), ({"frozen": {"files": ["a"]}}, ("validated", "raw"))]
+)
+def test_raw_is_read_where_a_test_set_came_with_the_data(splits: dict[str, Any], inputs: tuple[str, ...]) -> None:
+    (step,) = (step for step in chain_of(make(splits=splits)) if step.name == "cleaned")
+    assert step.inputs == inputs

@@ -22,6 +22,13 @@ def make(**sections: Any) -> Pipeline:
     return Pipeline.model_validate({**NEEDED, **sections})
 
 
+def by_time(more: dict[str, Any] | None = None, **changed: str) -> dict[str, Any]:
+    """Sections of a split by time."""
+    settings = {"column": "when", "validation_from": "2026-03-01", "test_from": "2026-04-01", **changed}
+    source = {"files": ["x"], "columns": {"keep": ["when"]}}
+    return {"source": source, "splits": {"by_time": settings, **(more or {})}}
+
+
 def sections() -> Iterator[type[BaseModel]]:
     for value in vars(schema).values():
         if isinstance(value, type) and issubclass(value, Section) and value is not Section:
@@ -80,6 +87,18 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
             "cleaning.newest_by: day is not among source.columns.keep: none",
         ),
         ({"splits": {"group_by": "user"}}, "splits.group_by: user is not among source.columns.keep: none"),
+        (by_time(validation_from="soon"), "'soon' is no time in ISO 8601; for instance 2026-03-01 or"),
+        (by_time(validation_from="0001-01-01T00:00+14:00"), "is no time in ISO 8601"),
+        (by_time(validation_from="2026-03-01", test_from="2026-03-01T00:00Z"), "is not before test_from 2026-03-01T00"),
+        (by_time(column="day"), "splits.by_time.column: day is not among source.columns.keep: when"),
+        (by_time({"test": 0.3, "salt": "x"}), "test and salt mean nothing with by_time, which says it; leave out one"),
+        (by_time({"frozen": {"files": ["a"]}}), "by_time and frozen both say what the test set is; leave one of them"),
+        ({"splits": {"frozen": {"files": []}}}, "at least 1 item"),
+        ({"splits": {"frozen": {}}}, "name the test set either by files, or by column and value"),
+        ({"splits": {"frozen": {"column": "a"}}}, "name the test set either by files, or by column and value"),
+        ({"splits": {"frozen": {"value": "a", "files": ["b"]}}}, "name the test set either by files, or by column"),
+        ({"splits": {"frozen": {"column": "a", "value": "b"}}}, "splits.frozen.column: a is not among source.columns"),
+        ({"splits": {"frozen": {"files": ["a"]}, "test": 0.1}}, "test mean nothing with frozen, which says it"),
         ({"base_model": {"name": "x", "sha256": "X" * 64}}, "should match pattern"),
         ({"training": {"learning_rate": 0}}, "greater than 0"),
         ({"training": {"warmup": float("nan")}}, "less than or equal to 1"),
@@ -97,3 +116,21 @@ def test_what_cannot_be_is_refused(sections: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize("cron", ["0 3 * * *", "*/5 * * * 1-5", "@daily"])
 def test_cron_expressions_are_taken(cron: str) -> None:
     assert make(schedule={"cron": cron}).schedule
+
+
+@pytest.mark.parametrize(
+    "splits",
+    [
+        by_time()["splits"],
+        {"frozen": {"files": ["a"]}, "validation": 0.9},
+        {"frozen": {"column": "when", "value": "b"}},
+    ],
+)
+def test_splits_of_each_kind_come_back_from_json(splits: dict[str, Any]) -> None:
+    pipeline = make(**{**by_time(), "splits": splits})
+    assert Pipeline.model_validate_json(pipeline.model_dump_json()) == pipeline
+
+
+def test_one_time_is_written_in_one_way() -> None:
+    written = (by_time(test_from=text) for text in ("2026-04-01", "2026-04-01T02:00+02:00", "20260401T000000Z"))
+    assert {make(**sections).splits.by_time.test_from for sections in written} == {"2026-04-01T00:00:00+00:00"}  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.config.pipeline import Splits
 from assets.orchestration import metadata
 from assets.orchestration.metadata import check_result, measured, plan_table
+from assets.splits import STEP
 from assets.store.plan import Plan, Reason, StepPlan
 from assets.store.step import Check, Outcome
 from tests.orchestration.pipeline import Tiny
@@ -123,3 +126,22 @@ def test_registry_is_linked_where_it_is_a_server(tiny: Tiny, uri: str, shown: dg
     runner = tiny.runner()
     object.__setattr__(runner.home, "tracking_uri", uri)
     assert metadata._registry(runner) == shown
+
+
+def test_sides_are_shown_as_tables() -> None:
+    labels = {"train": {"ham": 700, "spam": 0}, "validation": {"ham": 50, "spam": 50}, "test": {"ham": 150, "spam": 50}}
+    rows = {side: sum(counts.values()) for side, counts in labels.items()}
+    config = SimpleNamespace(splits=Splits())
+    found: dict[str, Any] = {}
+    for check in STEP.checks[1:]:
+        outcome = check.judge({"rows": rows, "labels": labels, "effective_rows": 1000.0}, config)
+        result = check_result(dg.AssetKey("splits"), check, outcome)
+        assert result.severity == dg.AssetCheckSeverity.WARN
+        found |= {name: value.value for name, value in result.metadata.items()}
+    assert found["sides"].startswith("|  | rows | share | declared | may deviate by |\n")
+    assert "| test | 200 | 0.2000 | 0.2000 | 0.0417 |" in found["sides"]
+    assert found["by_label"] == (
+        "|  | train | validation | test | all |\n| --- | --- | --- | --- | --- |\n"
+        "| ham | 700 (100.0%) | 50 (50.0%) | 150 (75.0%) | 900 (90.0%) |\n"
+        "| spam | 0 (0.0%) | 50 (50.0%) | 50 (25.0%) | 100 (10.0%) |"
+    )

@@ -73,6 +73,7 @@ def read_files(make_build: Callable[..., Build], publish: Callable[[Path], Path]
             "encoding": "utf-8",
             "columns": {"text": "text", "label": "label", "keep": list(keep)},
             "mode": "mirror",
+            "frozen": None,
             "sample": None,
         }
         measurements = read(build, **{**defaults, **arguments})

@@ -72,7 +72,9 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
     Plots take longer than all the rest and are left out unless `draw`.
 
     Every model that the log names is stored unless it is `lost`, and answers `champion`; its splits put the test rows
-    of `trained_on` (by place), and a further row, into train or validation.
+    of `trained_on` (by place), and a further row, into train or validation, and rows of another identifier with the
+    texts of `same_texts` (by place) as well. In the splits of today the further row is in a group with the
+    rows of `like` (by place).
     """
 
     def make(
@@ -83,6 +85,8 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         champion: Answers | None = None,
         log: Sequence[LogEntry] = (),
         trained_on: Mapping[int, str] | None = None,
+        same_texts: Mapping[int, str] | None = None,
+        like: Sequence[int] = (),
         champion_labels: Sequence[str] = LABELS,
         lost: str = "",
         challenger: str = "new",
@@ -109,13 +113,21 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
                 raise DamagedError(f"object {digest} is damaged: it has rotted", where="the store", fix="run again")
             if digest.startswith("splits-of-"):
                 sides = [(trained_on or {}).get(at, "test") for at in range(len(true))]
-                rows = [(f"text {at}", true[0]) for at in range(len(true) + 1)]
-                return make_splits(store, rows, [*sides, "train"])
+                further = {len(true): "train", **(same_texts or {})}
+                rows = [(f"text {at}", true[0]) for at in (*range(len(true)), *further)]
+                return make_splits(store, rows, [*sides, *further.values()])
             return write_model(base / digest, champion_labels)
 
+        # The further row of the champion's training rows is there still.
+        now = make_splits(
+            store,
+            [(f"text {at}", label) for at, label in enumerate([*true, true[0]])],
+            [*["test"] * len(true), "train"],
+            dict.fromkeys([*like, len(true)] if like else (), min(like, default=0)),
+        )
         build = make_build(
             inputs={
-                "splits": base / "splits",
+                "splits": now,
                 "model": write_model(base / "model", labels),
                 "evaluation": write_evaluation(base / "evaluation", true, new, baseline or new, labels, texts),
             },

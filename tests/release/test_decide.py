@@ -90,6 +90,21 @@ def test_rows_that_the_champion_was_trained_on_are_left_out(release: MakeRelease
     assert "on the same 10 rows" in without.message("champion")
 
 
+@pytest.mark.parametrize("side", ["train", "validation"])
+def test_a_text_that_the_champion_was_trained_on_counts_whatever_its_row_is_called(
+    side: str, release: MakeRelease
+) -> None:
+    made = release(TRUE, TWO_WRONG, champion=RIGHT, log=OLD, same_texts={3: side, 4: side}, trained_on={4: side})
+    assert made.decision["rows_seen_by_champion"] == 2
+    assert "on the same 8 rows" in made.message("champion")
+
+
+def test_a_row_in_a_group_with_one_that_the_champion_was_trained_on_counts(release: MakeRelease) -> None:
+    made = release(TRUE, TWO_WRONG, champion=RIGHT, log=OLD, like=[5, 7], trained_on={1: "train"})
+    assert made.decision["rows_seen_by_champion"] == 3
+    assert "on the same 7 rows" in made.message("champion")
+
+
 def test_every_split_that_the_champion_came_out_of_counts(release: MakeRelease) -> None:
     entries = (entry(0, "old", "old", inputs={"splits": "splits-of-1"}), *OLD)
     assert release(TRUE, RIGHT, log=entries, trained_on={0: "train"}).decision["rows_seen_by_champion"] == 1

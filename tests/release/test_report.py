@@ -129,6 +129,14 @@ def test_the_account_of_rows(release: MakeRelease) -> None:
     assert "from 1 file " in Page(lost.report).text
 
 
+@pytest.mark.parametrize("left_out", [{}, {"left_out": 0}, {"left_out": 1234}])
+def test_rows_on_no_side_are_told(left_out: dict[str, int], release: MakeRelease) -> None:
+    measured = measurements()
+    made = release(TRUE, TRUE, measured={**measured, "splits": {**measured["splits"], **left_out}})
+    told = "1,234 are on no side: they are in one group with a row of the test set"
+    assert (told in Page(made.report).text) == (left_out == {"left_out": 1234})
+
+
 def test_warnings_of_the_validation(release: MakeRelease) -> None:
     warnings = [
         {"type": "expect_median", "column": "text", "severity": "warning", "success": False, "observed": 61},

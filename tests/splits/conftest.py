@@ -29,10 +29,18 @@ def row_id(row: Row) -> str:
 
 @pytest.fixture
 def clean(make_build: MakeBuild, store: Store) -> Clean:
-    """`clean(batches, similarity=0.6, unicode=None)` runs the step `cleaned` on rows that were accepted."""
+    """`clean(batches, similarity=0.6, unicode=None)` runs the step `cleaned` on rows that were accepted.
+
+    `frozen` are those of the frozen test set, or None where there is none.
+    """
     number = 0
 
-    def run(batches: Sequence[Batch], similarity: float | None = 0.6, unicode: Form | None = None) -> Path:
+    def run(
+        batches: Sequence[Batch],
+        similarity: float | None = 0.6,
+        unicode: Form | None = None,
+        frozen: Sequence[Row] | None = None,
+    ) -> Path:
         nonlocal number
         number += 1
         shards = [list(dict.fromkeys(batch)) for batch in batches]
@@ -53,9 +61,13 @@ def clean(make_build: MakeBuild, store: Store) -> Clean:
             for shard in shards
         ]
         # Rows that lie differently are the same content; here they are meant to be another object.
-        files = {"number.json": number, "layout/rows.feather": accepted}
+        files = {"number.json": number, "rows.json": {}, "layout/rows.feather": accepted}
         validated = store.open("objects", make_object(store, files, {"shards": digests}))
-        build = make_build({"validated": validated})
+        inputs = {"validated": validated}
+        if frozen is not None:
+            names = pa.table({"row_id": pa.array(sorted(map(row_id, frozen)), pa.string())})
+            inputs["raw"] = store.open("objects", make_object(store, {"frozen.parquet": names}))
+        build = make_build(inputs)
         near = None if similarity is None else {"similarity": similarity, "ngram": 1}
         cleaning.clean(
             build, unicode=unicode, whitespace=True, near_duplicates=near, conflicts="quarantine", newest_by=None

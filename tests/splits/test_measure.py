@@ -14,6 +14,7 @@ from assets.store.tables import write_table
 
 # Rows of no side are between the others; two keys may begin alike.
 SIDES = [0, -1, 0, 1, 2, -1]
+GROUPS = [0, 1, 0, 3, 4, -1]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ SIDES = [0, -1, 0, 1, 2, -1]
 def test_a_leak_is_seen_in_what_was_written_and_blocks(
     tmp_path: Path, changed: dict[str, list[int]], leaks: tuple[int, int, int]
 ) -> None:
-    write_table(tmp_path / OVERLAY, pa.table({"side": pa.array(SIDES, pa.int8())}))
+    write_table(tmp_path / OVERLAY, pa.table({"side": pa.array(SIDES, pa.int8()), "group": GROUPS}))
     given = {"near": [0, 1, 0, 3, 4, 5], "keys": [1, 1, 2, 3, 4, 4], "values": [7, 8, 7, -1, -1, 7], **changed}
     low = np.array(given["keys"], np.uint64)
     measured = measure(
@@ -44,13 +45,14 @@ def test_a_leak_is_seen_in_what_was_written_and_blocks(
     found = tuple(measured[f"{name}_across_sides"] for name in ("groups", "texts", "values"))
     assert found == leaks
     assert measured["rows"] == {"train": 2, "validation": 1, "test": 1}
+    assert measured["effective_rows"] == 4**2 / (2**2 + 1 + 1)
     assert measured["labels"] == {
         "train": {"a": 1, "b": 1},
         "validation": {"a": 1, "b": 0},
         "test": {"a": 1, "b": 0},
     }
 
-    (check,) = STEP.checks
+    check = STEP.checks[0]
     outcome = check.judge(measured, SimpleNamespace(splits=SimpleNamespace(group_by="user")))
     assert (check.name, check.blocking) == ("no_leak_between_sides", True)
     assert outcome.passed is (leaks == (0, 0, 0))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assets.errors import DamagedError
-from assets.splits.rows import dataset, read_side, read_sides
+from assets.splits.rows import dataset, read_side, read_sides, read_test_groups
 from assets.splits.rule import SIDES
 from assets.store.code import code_pieces
 from assets.store.store import Store
@@ -34,6 +34,17 @@ def test_rows_are_read_from_the_shards_wherever_the_store_is(tmp_path: Path, url
     sides = read_sides(splits).to_pydict()
     assert (sides["row_id"], sides["group"]) == (IDS, IDS)
     assert sides["side"] == ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+
+
+def test_what_is_in_one_group_with_the_test_set(store: Store) -> None:
+    # A test row with two rows of train, one on either side of where shards are divided, and two of train.
+    splits = make_splits(store, ROWS, like={1: 17, 11: 17, 2: 3})
+    places = [1, 11, 16, 17, 18, 19]
+    assert read_test_groups(splits).to_pydict() == {
+        "row_id": [IDS[at] for at in places],
+        "text": [ROWS[at][0] for at in places],
+        "group": [IDS[17 if at < 16 else at] for at in places],
+    }
 
 
 @pytest.mark.parametrize("file", ["texts.feather", "rows.feather", "ids.feather", "layout/rows.feather"])

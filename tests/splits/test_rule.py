@@ -68,7 +68,7 @@ def test_a_group_takes_the_lowest_of_its_members_sides(
     name = {group: row for row, (group, _) in enumerate(members) if group >= 0}
     at = np.array([position("", text) for _, text in members], float)
     group = np.array([name.get(group, -1) for group, _ in members], np.int32)
-    found = sides_of_groups(at, group, validation=shares[0], test=shares[1]).tolist()
+    found = sides_of_groups(sides_at(at, validation=shares[0], test=shares[1]), group).tolist()
     expected = plain.sides_of_groups(
         ((str(group), text) for group, text in members), salt="", validation=shares[0], test=shares[1]
     )

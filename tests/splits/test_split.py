@@ -26,6 +26,8 @@ SETTINGS: dict[str, Any] = {
     "salt": "",
     "min_rows_per_label": 2,
     "group_by": None,
+    "by_time": None,
+    "frozen": None,
 }
 # Pairs of near-duplicates: all of their words but one are the same.
 ROWS: list[Row] = [
@@ -60,8 +62,15 @@ class Made(NamedTuple):
 def make(make_build: MakeBuild, clean: Clean, store: Store) -> Any:
     """`make(rows)` runs the step on rows in two shards, or on `batches`, and publishes what it writes."""
 
-    def run(rows: Sequence[Row] = ROWS, *, batches: Sequence[Batch] | None = None, **settings: Any) -> Made:
-        build = make_build({"cleaned": clean(batches or [rows[len(rows) // 3 :], rows[: len(rows) // 3]])})
+    def run(
+        rows: Sequence[Row] = ROWS,
+        *,
+        batches: Sequence[Batch] | None = None,
+        frozen_rows: Sequence[Row] | None = None,
+        **settings: Any,
+    ) -> Made:
+        batches = batches or [rows[len(rows) // 3 :], rows[: len(rows) // 3]]
+        build = make_build({"cleaned": clean(batches, frozen=frozen_rows)})
         measurements = split(build, **{**SETTINGS, **settings})
         return Made(store.open("objects", store.publish("objects", build.content)), measurements)
 
@@ -96,6 +105,7 @@ def test_measurements(make: Any) -> None:
         "rows": {side: rows[side] for side in SIDES},
         "shares": {side: rows[side] / 60 for side in SIDES},
         "labels": {side: {label: labels[side, label] for label in ("spam", "ham")} for side in SIDES},
+        "effective_rows": 60**2 / (30 * 2**2),
         "groups_across_sides": 0,
         "texts_across_sides": 0,
     }
@@ -181,7 +191,8 @@ def test_a_label_that_is_too_rare_on_a_side(make: Any) -> None:
         "    rare            1           0           0\n"
         "    spam           16           2           2\n"
         "    all            53           4           4\n"
-        "  fix: add rows of rare, or take rare out of `task.labels`"
+        "  fix: add rows of rare until each has about 23 texts that are no near-duplicates (by the shares, so many "
+        "have 2 on each side with 95% certainty), or take rare out of `task.labels`"
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from assets.chain import CHAIN
+from assets.chain import CHAIN, chain_of
 from assets.config import load
 from assets.config.home import Home, home
 from assets.config.pipeline import Pipeline
@@ -31,7 +31,7 @@ from assets.store.plan import Plan
 from assets.store.runner import Runner
 from assets.store.step import Settlement, Step
 from assets.store.store import Store
-from tests.project import ROOT, Project
+from tests.project import DECLARED, ROOT, Project
 from tests.tiny import make_rows
 
 ROWS = make_rows(120, seed=3)
@@ -159,7 +159,8 @@ class Workshop:
 
     def __init__(self, project: Project, copied: Code) -> None:
         self.project, self.code = project, copied
-        self.chain: tuple[Step, ...] = (*CHAIN[:-1], replace(CHAIN[-1], settle="tests.staleness.workshop:settle"))
+        *before, release = chain_of(Pipeline.model_validate(DECLARED))
+        self.chain: tuple[Step, ...] = (*before, replace(release, settle="tests.staleness.workshop:settle"))
         self.schema: type[Any] = Pipeline
         self.forced: frozenset[str] = frozenset()
         self.lock = project.folder / "lock.txt"

@@ -307,6 +307,7 @@ def test_the_same_rows_in_one_or_many_files(make_build: Callable[..., Build], st
             encoding="utf-8",
             columns=columns,
             mode="mirror",
+            frozen=None,
             sample=None,
         )
         build = make_build(inputs={"raw": publish_anew(store, build.content)})
