@@ -119,6 +119,7 @@ def validate_rows(make_build: Callable[..., Build], store: Store) -> Validate:
             "labels": ["ham", "spam"],
             "text_length": {"min": 1, "max": 20},
             "expectations": [],
+            "language": None,
             "columns": {"text": "Text", "label": "Label", "keep": list(keep)},
         }
         measurements = validate(build, **{**defaults, **arguments})

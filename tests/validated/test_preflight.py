@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 GIVEN: dict[str, Any] = {
     "labels": ["ham", "spam"],
     "text_length": {"min": 1, "max": 20},
+    "language": None,
     "columns": {"text": "text", "label": "label", "keep": []},
 }
 CHECKED = """
