@@ -66,7 +66,9 @@ def test_what_is_accepted_by_column() -> None:
 def test_a_language_that_cannot_be_told_is_refused() -> None:
     check(None)
     check(["Latin", "en", "de"])
-    with pytest.raises(ConfigurationError, match=r"validation.language: 'qq', 'zxx' cannot be told; .* de, .*\n  fix: "):
+    with pytest.raises(
+        ConfigurationError, match=r"validation.language: 'qq', 'zxx' cannot be told; .* de, .*\n  fix: "
+    ):
         check(["en", "qq", "zxx"])
 
 
