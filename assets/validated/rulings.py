@@ -97,7 +97,7 @@ def parse(data: bytes, where: str, labels: Sequence[str]) -> list[Ruling]:
         if not line.strip():
             continue
         fields = _object(line)
-        faults = [fields] if isinstance(fields, str) else _faults(fields, labels)
+        faults = [fields] if isinstance(fields, str) else faults_of(fields, labels)
         wrong += [f"{where}:{number}: {fault}" for fault in faults]
         if not faults:
             assert isinstance(fields, dict)
@@ -175,10 +175,15 @@ def _object(line: bytes) -> _Fields | str:
     return value if isinstance(value, _Fields) else f"{_shown(value)} is no object; {fix}"
 
 
-def _faults(fields: _Fields, labels: Sequence[str]) -> list[str]:
-    """Everything that is wrong with a ruling."""
+def faults_of(fields: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+    """Everything that is wrong with a ruling, each with field, value, what is accepted and the fix.
+
+    Args:
+        fields: of the ruling as it is written.
+        labels: labels of the task.
+    """
     action = fields.get("action")
-    faults = [f"{name}: is there more than once; fix: leave one of them" for name in fields.repeated]
+    faults = [f"{name}: is there more than once; fix: leave one of them" for name in getattr(fields, "repeated", ())]
     for name in fields:
         if name not in FIELDS:
             near = difflib.get_close_matches(name, FIELDS, n=1)
