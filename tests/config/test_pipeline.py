@@ -97,3 +97,14 @@ def test_what_cannot_be_is_refused(sections: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize("cron", ["0 3 * * *", "*/5 * * * 1-5", "@daily"])
 def test_cron_expressions_are_taken(cron: str) -> None:
     assert make(schedule={"cron": cron}).schedule
+
+
+def test_scripts_and_languages_that_are_accepted() -> None:
+    accepted = ["Latin", "Old_Italic", "Han", "en", "yue"]
+    assert make(validation={"language": accepted}).validation.language == tuple(accepted)
+
+
+@pytest.mark.parametrize("value", ["latin", "English", "EN", "Common script", ""])
+def test_what_is_neither_a_script_nor_a_language(value: str) -> None:
+    with pytest.raises(ValidationError, match=f"{value!r} is neither a script by its Unicode name, for instance Latin"):
+        make(validation={"language": [value]})

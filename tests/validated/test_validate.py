@@ -442,3 +442,21 @@ def test_the_declaration_names_the_function_and_its_arguments() -> None:
     assert STEP.function == f"{validate.__module__}:{validate.__name__}"
     assert sorted(path.rsplit(".", 1)[-1] for path in STEP.configuration) == sorted(arguments)
     assert STEP.environment == ENVIRONMENT
+
+
+def test_scripts_and_languages_are_told_and_what_is_too_short_passes(validate_rows: Validate) -> None:
+    german, english = "Der Zug an die Küste fährt heute um zehn Uhr ab", "The train leaves at ten in the morning"
+    rows = [(german, "ham"), (english, "ham"), ("kurz", "ham"), ("Привет, мир", "spam"), ("12:30 €", "ham")]
+    done = validate_rows(rows, language=["Latin", "en"], text_length={"min": 1, "max": 99})
+    assert {row["text"] for row in done.rows} == {english, "kurz", "12:30 €"}
+    assert done.reasons == {german: (SET, 'text_language is "de"'), "Привет, мир": (SET, 'text_script is "Cyrillic"')}
+    assert validate_rows(rows, text_length={"min": 1, "max": 99}).quarantine == []
+    with pytest.raises(ConfigurationError, match='The column "text_language" in BatchData does not exist'):
+        validate_rows(rows, expectations=[expectation(SET, column="text_language", value_set=["en"])])
+
+
+def test_traces_of_a_wrong_encoding_are_a_warning(validate_rows: Validate) -> None:
+    done = validate_rows([("cafÃ©", "ham"), ("café", "ham")])
+    assert done.quarantine == []
+    (warning,) = done.measurements["warnings"]
+    assert (warning["type"], warning["column"], warning["observed"]) == (REGEX, "text", "1 of 2 rows fail")
