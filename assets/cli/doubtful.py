@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,17 @@ def quarantined(runner: Runner) -> list[Doubtful]:
         ConfigurationError: no row was validated yet, or the rulings are wrong.
     """
     content_of(runner, "validated")
-    found = []
+    found = [_row(step, **row) for step, path in set_aside(runner) for row in pq.read_table(path).to_pylist()]
+    return _with_places(runner, _with_rulings(runner, found))
+
+
+def set_aside(runner: Runner) -> Iterator[tuple[str, Path]]:
+    """The steps that set rows aside, and the tables of these as the steps stand now."""
     for step in runner.chain:
         record = None if step.decides else runner.stands_for(step)
-        if record is None:
-            continue
-        path = runner.store.open("objects", record.content, reading=False) / QUARANTINE
-        if path.is_file():
-            found += [_row(step.name, **row) for row in pq.read_table(path).to_pylist()]
-    return _with_places(runner, _with_rulings(runner, found))
+        # Looked for in the manifest: opening a model on object storage would fetch it.
+        if record is not None and QUARANTINE in runner.store.manifest("objects", record.content)["files"]:
+            yield step.name, runner.store.open("objects", record.content) / QUARANTINE
 
 
 def suspects(runner: Runner) -> list[Doubtful]:

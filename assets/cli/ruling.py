@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from assets.cli.doubtful import QUARANTINE, content_of, rulings_of
+from assets.cli.doubtful import content_of, rulings_of, set_aside
 from assets.cli.exported import DROP
 from assets.config.home import pipeline_folder
 from assets.errors import ConfigurationError
@@ -107,12 +107,9 @@ class Rows:
         changed = validated_rows.relabelled(validated)
         self._came_as = list(zip(changed["row_id"].to_pylist(), changed["came_as"].to_pylist(), strict=True))
         self.quarantined: dict[str, set[str]] = {}
-        for step in runner.chain:
-            found = None if step.decides else runner.stands_for(step)
-            path = found and runner.store.open("objects", found.content, reading=False) / QUARANTINE
-            if path and path.is_file():
-                for row_id in pq.read_table(path, columns=["row_id"])["row_id"].to_pylist():
-                    self.quarantined.setdefault(row_id, set()).add(step.name)
+        for step, path in set_aside(runner):
+            for row_id in pq.read_table(path, columns=["row_id"])["row_id"].to_pylist():
+                self.quarantined.setdefault(row_id, set()).add(step)
 
     def find(self, prefixes: Iterable[str]) -> list[Target]:
         """Rows by the beginnings of their row_id, also of those that they have since they were relabelled.

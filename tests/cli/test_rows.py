@@ -18,7 +18,6 @@ import pytest
 import yaml
 
 from assets import session
-from assets.cli import ruling
 from assets.session import open_runner
 from assets.store import ingredients
 from assets.store.runner import Runner
@@ -390,7 +389,7 @@ def test_nothing_is_lost_where_a_ruling_cannot_be_written(
     def full(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ruling.Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     assert freshtune("rows", "tiny", "rule", row, "--relabel", "ham", "--why", "x").exit_code == 1
     assert project.rulings.read_bytes() == before
 
