@@ -107,8 +107,7 @@ def suspects(runner: Runner) -> list[Doubtful]:
             fix=f"add `review: {{}}` under `attributes:` of pipelines/{runner.name}/defs.yaml, then freshtune run "
             f"{runner.name} --to {REVIEW}",
         )
-    content = content_of(runner, REVIEW)
-    table: pa.Table = importlib.import_module("assets.review.rows").read_suspects(content)
+    content_of(runner, REVIEW)
     found = [
         _row(
             REVIEW,
@@ -120,9 +119,19 @@ def suspects(runner: Runner) -> list[Doubtful]:
             f"{row['confidence']:.1%}",
             suggested=row["suggested"],
         )
-        for row in table.to_pylist()
+        for row in suspects_of(runner)
     ]
     return _with_places(runner, found)
+
+
+def suspects_of(runner: Runner) -> list[dict[str, Any]]:
+    """What the step `review` found, as `assets.review.rows` gives it; nothing where it does not stand."""
+    record = next((runner.stands_for(step) for step in runner.chain if step.name == REVIEW), None)
+    if record is None:
+        return []
+    content = runner.store.open("objects", record.content)
+    found: list[dict[str, Any]] = importlib.import_module("assets.review.rows").read_suspects(content).to_pylist()
+    return found
 
 
 def chosen(rows: Iterable[Doubtful], expectation: str | None, label: str | None) -> list[Doubtful]:

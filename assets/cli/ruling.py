@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from assets.cli.doubtful import content_of, rulings_of, set_aside
+from assets.cli.doubtful import REVIEW, content_of, rulings_of, set_aside, suspects_of
 from assets.cli.exported import DROP
 from assets.config.home import pipeline_folder
 from assets.errors import ConfigurationError
@@ -26,6 +26,8 @@ from assets.store.tables import Ids, hexadecimal, read_tables
 from assets.validated import rows as validated_rows
 from assets.validated.rulings import FILE, Action, Row, Ruling, effective, faults_of, parse
 
+UPHOLDING = frozenset({"validated", REVIEW})
+"""Steps for which it counts that people readmit a row: its label is right, whatever it fails."""
 SHOWN = 5
 """How many of several rows with one prefix are named."""
 
@@ -91,7 +93,7 @@ class Rows:
 
     Attributes:
         runner: the pipeline.
-        quarantined: row_id → the steps that set it aside.
+        doubted: row_id → the steps that set it aside or find its label wrong.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -104,12 +106,14 @@ class Rows:
         self._places = np.flatnonzero(raw_rows.kept(self._raw))
         self._ids = raw_rows.shard_ids(self._shards)[self._places]
         self._rejected = pq.read_table(self._raw / "rejected.parquet", columns=["row_id"])["row_id"].to_pylist()
-        changed = validated_rows.relabelled(validated)
-        self._came_as = list(zip(changed["row_id"].to_pylist(), changed["came_as"].to_pylist(), strict=True))
-        self.quarantined: dict[str, set[str]] = {}
+        upheld = validated_rows.read_upheld(validated).select(["row_id", "came_as"]).to_pylist()
+        self._came_as = [(row["row_id"], row["came_as"]) for row in upheld if row["row_id"] != row["came_as"]]
+        self.doubted: dict[str, set[str]] = {}
         for step, path in set_aside(runner):
             for row_id in pq.read_table(path, columns=["row_id"])["row_id"].to_pylist():
-                self.quarantined.setdefault(row_id, set()).add(step)
+                self.doubted.setdefault(row_id, set()).add(step)
+        for row in suspects_of(runner):
+            self.doubted.setdefault(row["row_id"], set()).add(REVIEW)
 
     def find(self, prefixes: Iterable[str]) -> list[Target]:
         """Rows by the beginnings of their row_id, also of those that they have since they were relabelled.
@@ -214,8 +218,8 @@ def rule(rows: Rows, wishes: Sequence[Wish]) -> list[Change]:
 
 def _idle(rows: Rows, wish: Wish) -> list[str]:
     """What readmitting a row would not change, in words."""
-    steps = rows.quarantined.get(wish.target.row_id, set())
-    if wish.action != "readmit" or "validated" in steps:
+    steps = rows.doubted.get(wish.target.row_id, set())
+    if wish.action != "readmit" or steps & UPHOLDING:
         return []
     row = f"row {wish.target.row_id[:8]}"
     if steps:
@@ -310,7 +314,7 @@ def _action(rows: Rows, target: Target, choice: str, known: Mapping[Row, Ruling]
     if choice != target.label:
         return "relabel"
     ruled = (target.text or "", target.label) in known
-    return "readmit" if ruled or "validated" in rows.quarantined.get(target.row_id, set()) else None
+    return "readmit" if ruled or rows.doubted.get(target.row_id, set()) & UPHOLDING else None
 
 
 def _tasks(path: Path) -> list[Any]:

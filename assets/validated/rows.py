@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.raw import rows as raw_rows
 from assets.store.tables import read_tables
+
+UPHELD = "upheld.parquet"
 
 
 def accepted(validated: Path) -> npt.NDArray[np.bool_]:
@@ -29,13 +32,15 @@ def read_rows(validated: Path) -> pa.Table:
     return raw_rows.read_rows(validated, accepted(validated))
 
 
-def relabelled(validated: Path) -> pa.Table:
-    """Rows that a ruling gave another label: row_id, and `came_as` and `label`, the row_id and label they came with.
+def read_upheld(validated: Path) -> pa.Table:
+    """Rows whose label people confirmed or gave: row_id, and `came_as` and `label`, what they came with.
+
+    Where a ruling gave the label, `came_as` is another row_id. Nobody needs to doubt these labels again.
 
     Args:
         validated: content of the step.
     """
-    path = validated / "relabelled.parquet"
+    path = validated / UPHELD
     if path.is_file():
         return pq.read_table(path)
     return pa.table({name: pa.array([], pa.string()) for name in ("row_id", "came_as", "label")})
@@ -50,7 +55,7 @@ def origins(validated: Path, raw: Path, trace: Path) -> pa.Table:
         trace: of the step `raw`.
     """
     came = raw_rows.origins(raw, trace)
-    changed = relabelled(validated).select(["row_id", "came_as"])
+    changed = read_upheld(validated).filter(pc.field("row_id") != pc.field("came_as")).select(["row_id", "came_as"])
     if not len(changed):
         return came
     found = changed.join(came, "came_as", "row_id", join_type="inner").select(came.column_names)

@@ -57,7 +57,8 @@ class Settled(NamedTuple):
         shards: digests of the shards in which they lie.
         rows: all of them, those that are relabelled last, with their new labels.
         accepted: for each of them whether it is accepted.
-        origins: for each relabelled row its row_id, and the row_id and label that it came with; None without any.
+        upheld: rows whose label people confirmed or gave: row_id, and `came_as` and `label`, the row_id and label that
+            they came with; in this order.
         merged: how many rows are, relabelled, equal to another one that is accepted.
         measurements: `rulings`, where there are any.
     """
@@ -65,7 +66,7 @@ class Settled(NamedTuple):
     shards: list[str]
     rows: Rows
     accepted: npt.NDArray[np.bool_]
-    origins: pa.Table | None
+    upheld: pa.Table
     merged: int
     measurements: Measurements
 
@@ -138,8 +139,11 @@ def settle(build: Build, rows: Rows, kept: npt.NDArray[np.bool_], failing: Seque
     accepted[np.concatenate([ruled.relabelled, ruled.dropped])] = False
     measurements = {"rulings": told} if ruled.any else {}
     shards = read_links(build.inputs["raw"])["shards"]
+    same = rows.by_id(ruled.readmitted)
+    came_as = hexadecimal(rows.ids[same])
+    upheld = pa.table({"row_id": came_as, "came_as": came_as, "label": rows.table["label"].take(pa.array(same))})
     if not len(ruled.relabelled):
-        return Settled(shards, rows, accepted, None, 0, measurements)
+        return Settled(shards, rows, accepted, upheld, 0, measurements)
     part = _relabelled(build, ruled, shards)
     folder = [part.content]
     ids = as_ids(read_tables(folder, "ids.feather")["row_id"])
@@ -150,7 +154,9 @@ def settle(build: Build, rows: Rows, kept: npt.NDArray[np.bool_], failing: Seque
         [*shards, part.digest],
         Rows(np.concatenate([rows.ids, ids]), table, rows.names),
         np.concatenate([accepted, fresh]),
-        read_tables(folder, "origins.feather"),
+        pa.concat_tables([upheld, read_tables(folder, "origins.feather")]).sort_by(
+            [("row_id", "ascending"), ("came_as", "ascending")]
+        ),
         len(ruled.relabelled) - int(fresh.sum()),
         measurements,
     )

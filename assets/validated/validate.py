@@ -22,6 +22,7 @@ from assets.validated.frame import Places, Rows, columns_seen, named
 from assets.validated.language import accepted_values, libraries
 from assets.validated.quarantine import Judged, make_quarantine
 from assets.validated.results import columns_of, counted, failing_places, in_samples, observed
+from assets.validated.rows import UPHELD
 from assets.validated.ruled import Settled, find_ruled, settle
 from assets.validated.suite import STRIPPED, build_suites
 
@@ -51,8 +52,8 @@ def validate(
     Content:
         rows.json: how many rows are accepted, and the digest of their identifiers in order.
         quarantine.parquet: row_id, text, label, expectation, detail; has raw's rejected lines too.
-        relabelled.parquet: row_id of each row that a ruling gave another label, and `came_as` and `label`, the row_id
-            and label that it came with; only where there is one.
+        upheld.parquet: row_id of each row whose label people confirmed (readmitted) or gave (relabelled), and `came_as`
+            and `label`, the row_id and label that it came with; only where there is one.
         layout/: links `shards`, as raw has them, and after them that of the relabelled rows; rows.feather with
             `accepted` for each of their rows.
 
@@ -219,8 +220,8 @@ def _refuse(faults: dict[str, str], keep: Sequence[str]) -> None:
 def _write(build: Build, settled: Settled, ids: Ids, quarantine: pa.Table) -> None:
     write_json(build.content / "rows.json", {"rows": len(ids), "sha256": digest_of_rows(ids)})
     pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
-    if settled.origins is not None:
-        pq.write_table(settled.origins, build.content / "relabelled.parquet", compression="zstd")
+    if len(settled.upheld):
+        pq.write_table(settled.upheld, build.content / UPHELD, compression="zstd")
     write_links(build.content, {"shards": settled.shards})
     write_table(build.content / "layout" / "rows.feather", pa.table({"accepted": settled.accepted}), compressed=True)
 

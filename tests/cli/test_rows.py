@@ -20,6 +20,7 @@ import yaml
 from assets import session
 from assets.session import open_runner
 from assets.store import ingredients
+from assets.store.digests import digest_json
 from assets.store.runner import Runner
 from assets.store.step import Build, Step
 from tests.chains import pieces
@@ -40,7 +41,7 @@ ROWS = [
 ]
 SUSPECTS = pa.table(
     {
-        "row_id": ["0" * 32],
+        "row_id": [digest_json(["see you at ten", "ham"])[:32]],
         "text": ["see you at ten"],
         "label": ["ham"],
         "suggested": ["spam"],
@@ -275,7 +276,7 @@ def test_a_later_ruling_takes_the_place_of_an_earlier_one(
     )
     project.run()
     # A row is found by the row_id that it has since it was relabelled, too.
-    new = pq.read_table(next(project.folder.glob("home/store/objects/*/*/relabelled.parquet")))["row_id"][0].as_py()
+    new = pq.read_table(next(project.folder.glob("home/store/objects/*/*/upheld.parquet")))["row_id"][0].as_py()
     done = freshtune("rows", "tiny", "rule", new, "--drop", "--why", "says nothing", "--json")
     assert done.exit_code == 0, done.output
     (change,) = json.loads(done.stdout)["ruled"]
@@ -425,3 +426,7 @@ def test_suspects_are_listed_and_exported_only_where_they_are_looked_for(
     assert done.exit_code == 0, done.output
     (task,) = json.loads(Path("tasks.json").read_text())
     assert task["predictions"][0]["result"][0]["value"] == {"choices": ["spam"]}
+    # Whoever says that the label is right after all readmits the row.
+    Path("back.json").write_text(json.dumps(annotated([task], {"see you at ten": "ham"})))
+    assert freshtune("rows", "tiny", "rule", "--import", "back.json").exit_code == 0
+    assert [(each["text"], each["action"]) for each in project.ruled()] == [("see you at ten", "readmit")]

@@ -23,7 +23,7 @@ from assets.store.digests import digest_content, digest_json
 from assets.store.step import Build
 from assets.store.store import Store
 from assets.store.tables import hexadecimal
-from assets.validated.rows import origins, relabelled
+from assets.validated.rows import origins, read_upheld
 from assets.validated.rulings import FILE, observe
 from assets.validated.validate import validate
 from tests.raw.conftest import observed
@@ -46,6 +46,9 @@ def test_a_row_that_is_readmitted_is_accepted_whatever_it_fails(validate_rows: V
     assert pairs(done) == {("a", "ham"), (LONG, "ham")}
     assert [(row["label"], row["expectation"]) for row in done.quarantine] == [("spam", LENGTH)]
     assert done.measurements["quarantined_by_expectation"] == {LENGTH: 1}
+    assert {(row["row_id"], row["came_as"], row["label"]) for row in read_upheld(done.folder).to_pylist()} == {
+        (row["row_id"], row["row_id"], "ham") for row in done.rows
+    }
     told = {"readmitted": 1, "relabelled": 0, "dropped": 0, "about_no_row": 0}
     assert done.measurements["rulings"] == told
 
@@ -73,7 +76,7 @@ def test_a_row_that_is_relabelled_counts_with_the_new_label_and_the_row_id_of_it
     assert done.measurements["table_expectations"][0]["success"] is True
     names = {row["text"]: row["row_id"] for row in done.rows}
     assert names["b"] == digest_json(["b", "spam"])[:32]
-    assert relabelled(done.folder).to_pylist() == sorted(
+    assert read_upheld(done.folder).to_pylist() == sorted(
         (
             {"row_id": names[text or ""], "came_as": digest_json([text, label])[:32], "label": label}
             for text, label in rows[1:]
