@@ -41,6 +41,11 @@ def project_root() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
+def pipeline_folder(name: str) -> Path:
+    """The folder of a pipeline, with its `defs.yaml`."""
+    return project_root() / "pipelines" / name
+
+
 def _absolute(store: str) -> str:
     """Processes that are started elsewhere must mean the same folder; a URL means the same everywhere."""
     return store if "://" in store else str(Path(store).expanduser().absolute())

@@ -7,6 +7,7 @@ frozen and refuses fields that it does not know.
 from __future__ import annotations
 
 import codecs
+import re
 import zoneinfo
 from datetime import UTC
 from typing import Annotated, Any, Literal, Self
@@ -17,7 +18,7 @@ from assets.times import parse_time
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
-OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripped"}
+OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripped", "text_script", "text_language"}
 """Names of columns that the steps add; no column of the source may be carried along under them."""
 
 
@@ -35,6 +36,19 @@ def _known_encoding(value: str) -> str:
         raise ValueError(
             f"{value!r} is no encoding that Python knows; auto, or for instance utf-8, latin-1, cp1252"
         ) from None
+    return value
+
+
+def _script_or_language(value: str) -> str:
+    if re.fullmatch("[a-z]{2,3}", value):
+        return value
+    from fontTools.unicodedata import Scripts  # read only where a script is named
+
+    if value not in Scripts.NAMES.values():
+        raise ValueError(
+            f"{value!r} is neither a script by its Unicode name, for instance Latin, Cyrillic, Han, nor a language by "
+            "its code, for instance en, de, zh"
+        )
     return value
 
 
@@ -163,6 +177,18 @@ class Validation(Section):
 
     text_length: TextLength = TextLength()
     """Accepted length of a text."""
+    language: (
+        Annotated[
+            tuple[Annotated[str, AfterValidator(_script_or_language)], ...],
+            Field(min_length=1),
+            AfterValidator(_distinct),
+        ]
+        | None
+    ) = None
+    """Accepted scripts by their Unicode names (`Latin`, `Cyrillic`, `Han`) and languages by their codes (`en`, `de`;
+    these need the extra `language`), or null for any. Most letters of a text must be of one of the scripts, if there
+    are any, and the text in one of the languages, if there are any. A text without letters passes; so does one with
+    fewer than 30, whose language cannot be told."""
     expectations: tuple[Expectation, ...] = ()
     """Expectations beside the built-in ones."""
     max_quarantined: Share = 0.1

@@ -73,7 +73,7 @@ def made_of(
             "step": step.name,
             "code": _code(step, config),
             "configuration": _settings(step, config, sample),
-            "environment": versions(step.environment),
+            "environment": versions(libraries(step, config)),
             "inputs": {**inputs, **{name: seen.digest for name, seen in observed.items()}, **earlier},
         },
         externals=observed,
@@ -105,7 +105,12 @@ def made_part(
 
 def code_version(step: Step, config: Pipeline, sample: int | None) -> str:
     """Digest of a step's code, configuration and environment, 16 hexadecimal digits."""
-    return digest_json([_code(step, config), _settings(step, config, sample), versions(step.environment)])[:16]
+    return digest_json([_code(step, config), _settings(step, config, sample), versions(libraries(step, config))])[:16]
+
+
+def libraries(step: Step, config: Pipeline) -> tuple[str, ...]:
+    """Libraries whose versions are part of a step's key."""
+    return (*step.environment, *(step.libraries(config) if step.libraries else ()))
 
 
 def roots(step: Step, config: Pipeline) -> tuple[str, ...]:
@@ -138,7 +143,7 @@ def versions(environment: Sequence[str]) -> dict[str, str]:
     installed.
 
     Raises:
-        ConfigurationError: if the lock file does not pin a library.
+        ConfigurationError: if the lock file does not pin a library, or it is not installed.
     """
     found = {}
     for declared in environment:
@@ -151,7 +156,14 @@ def versions(environment: Sequence[str]) -> dict[str, str]:
 def _version(library: str) -> str:
     lock = os.environ.get(LOCK)
     if lock is None:
-        return importlib.metadata.version(library)
+        try:
+            return importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise ConfigurationError(
+                f"the configuration asks for what needs {library}, which is not installed",
+                where=library,
+                fix=f"pip install {library}",
+            ) from error
     pinned = re.search(rf"^{re.escape(library)}==(\S+)$", Path(lock).read_text(encoding="utf-8"), re.MULTILINE)
     if pinned is None:
         raise ConfigurationError(

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from assets.config.home import Home
+from assets.config.home import Home, pipeline_folder
 from assets.config.pipeline import Pipeline
 from assets.errors import BlockedError, ConfigurationError, StoreError, explained
 from assets.progress import Progress, Sink, discard
@@ -112,10 +112,10 @@ class Runner:
 
     def observe(self, step: Step) -> Mapping[str, Observation]:
         """What a step reads from outside the store, looked at once for each runner."""
-        if step.externals is None:
-            return {}
         if step.name not in self._observed:
-            self._observed[step.name] = step.externals(self.config, self.store.index)
+            outside = {} if step.externals is None else step.externals(self.config, self.store.index)
+            beside = {} if step.beside is None else step.beside(pipeline_folder(self.name), self.config)
+            self._observed[step.name] = {**outside, **beside}
         return self._observed[step.name]
 
     def code_version(self, step: Step) -> str:

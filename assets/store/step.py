@@ -207,7 +207,9 @@ class Step:
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
         externals: from (configuration, file index) to what it reads from outside the store.
         remembers: whether it is given what it stood for before where something outside is gone since: `Build.before`.
+        beside: from (the pipeline's folder, configuration) to what it reads of what people keep beside `defs.yaml`.
         environment: libraries whose version is part of the key, `name` or `name:minor` or `name:major`.
+        libraries: from the configuration to further ones that it makes use of.
         roots: from the configuration to further code that the function reaches by configuration: `module` or
             `module:name`.
         program: module that is started as `python -m PROGRAM SPEC.json` to run the function in a process of its own.
@@ -229,7 +231,9 @@ class Step:
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
     remembers: bool = False
+    beside: Callable[[Path, Any], Mapping[str, Observation]] | None = None
     environment: tuple[str, ...] = ()
+    libraries: Callable[[Any], tuple[str, ...]] | None = None
     roots: Callable[[Any], tuple[str, ...]] | None = None
     program: str | None = None
     accelerator: bool = False

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.store.tables import Ids, hexadecimal, order_of
+from assets.validated.language import LANGUAGE, SCRIPT, languages_of, scripts_of
 from assets.validated.suite import STRIPPED
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Rows(NamedTuple):
         """A column that expectations see."""
         if name == "row_id":
             return pa.chunked_array([hexadecimal(self.ids)])
+        if name == SCRIPT:
+            return pa.chunked_array([scripts_of(self.table["text"])])
+        if name == LANGUAGE:
+            return pa.chunked_array([languages_of(self.table["text"])])
         # It strips what str.strip does.
         return pc.utf8_trim_whitespace(self.table["text"]) if name == STRIPPED else self.table[name]
 
@@ -60,9 +65,15 @@ class Rows(NamedTuple):
         return pd.DataFrame(columns, index=pd.RangeIndex(len(self.ids)), dtype=object)
 
 
-def columns_seen(further: Iterable[str]) -> list[str]:
-    """The columns that expectations see, in the order in which they see them."""
-    return ["row_id", "text", "label", *further, STRIPPED]
+def columns_seen(further: Iterable[str], derived: Iterable[str] = ()) -> list[str]:
+    """The columns that expectations see, in the order in which they see them.
+
+    Args:
+        further: `source.columns.keep`.
+        derived: those of `assets.validated.language` that are asked for; what they say depends on libraries that are
+            part of the key only then.
+    """
+    return ["row_id", "text", "label", *further, STRIPPED, *derived]
 
 
 def named(expectations: Iterable[Any], columns: Iterable[str]) -> set[str]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from assets.validated.language import check as language_check
+
 
 def check(
-    *, labels: list[str], text_length: dict[str, int], expectations: list[dict[str, Any]], columns: dict[str, Any]
+    *,
+    labels: list[str],
+    text_length: dict[str, int],
+    expectations: list[dict[str, Any]],
+    language: list[str] | None,
+    columns: dict[str, Any],
 ) -> None:
     """Refuse expectations that do not exist or whose arguments are wrong; the arguments are those of `validate`.
 
@@ -14,6 +21,7 @@ def check(
         ConfigurationError: names every one of them.
     """
     del columns  # whether a column is there is seen when its expectation runs
+    language_check(language)
     if expectations:
         # Only here, since Great Expectations takes seconds to import.
         from assets.validated.suite import build_suites

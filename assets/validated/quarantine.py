@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.store.tables import hexadecimal
+from assets.validated.checks import DROPPED
 from assets.validated.results import columns_of
 
 if TYPE_CHECKING:
@@ -38,14 +39,19 @@ class Judged(NamedTuple):
     result: Any
 
 
-def make_quarantine(rows: Rows, judged: Sequence[Judged], rejected: pa.Table) -> pa.Table:
+def make_quarantine(
+    rows: Rows, judged: Sequence[Judged], ruled: Places, dropped: Places, rejected: pa.Table
+) -> pa.Table:
     """Set rows aside, in the order of row_id.
 
     Args:
         rows: all of them, with the columns that expectations are about.
         judged: by critical expectations; which a row fails is told in this order.
+        ruled: places of rows that a ruling is about, whatever they fail.
+        dropped: those of them that it drops.
         rejected: lines that were no rows: row_id, line_text, reason, detail.
     """
+    judged = [each._replace(failing=each.failing[~np.isin(each.failing, ruled)]) for each in judged]
     places, row = np.unique(np.concatenate([each.failing for each in judged]), return_inverse=True)
     bad = rows.some(places, rows.table.column_names)
     kinds: list[str] = []
@@ -71,7 +77,17 @@ def make_quarantine(rows: Rows, judged: Sequence[Judged], rejected: pa.Table) ->
         "expectation": [UNREADABLE] * len(rejected),
         "detail": pc.binary_join_element_wise(rejected["reason"], rejected["detail"], ": "),
     }
-    return pa.concat_tables([pa.table(columns, SCHEMA) for columns in (failed, unreadable)]).sort_by("row_id")
+    out = rows.some(rows.by_id(dropped), ["text", "label"])
+    ruled_out = {
+        "row_id": hexadecimal(out.ids),
+        "text": out.table["text"],
+        "label": out.table["label"],
+        "expectation": [DROPPED] * len(out.ids),
+        # Who and why is in the file of rulings: it may be told better there without anything being made anew.
+        "detail": ["a ruling drops the row"] * len(out.ids),
+    }
+    tables = [pa.table(columns, SCHEMA) for columns in (failed, ruled_out, unreadable)]
+    return pa.concat_tables(tables).sort_by("row_id")
 
 
 def _seen(rows: Rows, columns: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from assets.store.step import Build, Measurements
 
 
-def judge(build: Build, *, expectations: Sequence[dict[str, Any]]) -> Measurements:
+def judge(build: Build, *, expectations: Sequence[dict[str, Any]], derived: Sequence[str]) -> Measurements:
     """Hold expectations against every row of a shard, also those that are repeated elsewhere.
 
     Content:
@@ -27,6 +27,7 @@ def judge(build: Build, *, expectations: Sequence[dict[str, Any]]) -> Measuremen
     Args:
         build: input `shard`, of the step `raw`.
         expectations: `type` and `kwargs` of those that judge each row by itself.
+        derived: columns of `assets.validated.language` that they see.
 
     Returns:
         rows.
@@ -38,7 +39,7 @@ def judge(build: Build, *, expectations: Sequence[dict[str, Any]]) -> Measuremen
     made = [known[expectation["type"]](**expectation["kwargs"]) for expectation in expectations]
     shard = [build.inputs["shard"]]
     ids, table = as_ids(read_tables(shard, "ids.feather")["row_id"]), read_tables(shard, "rows.feather")
-    rows = Rows(ids, table, columns_seen(table.column_names[2:]))
+    rows = Rows(ids, table, columns_seen(table.column_names[2:], derived))
     verdicts = judge_rows(rows.frame(named(made, rows.names)), made)
     row = np.concatenate([np.empty(0, np.intp), *(places for verdict in verdicts for places in verdict)])
     sizes = [len(places) for verdict in verdicts for places in verdict]

@@ -8,12 +8,22 @@ from typing import Any
 
 from assets.errors import ConfigurationError
 from assets.validated.engine import ValidationError, gxe, is_about_rows, known_expectations
+from assets.validated.language import accepted_values
 
 STRIPPED = "text_stripped"
 """Column of the validated table that holds the text without white space at both ends."""
 
 DAMAGE = r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd]"
 """Traces of a wrong encoding: the replacement character, and control characters but for white space."""
+
+_LETTER = "€‚ƒ„†‡ˆ‰ŠŒŽ˜™šœžŸ\u00a0-¿"
+"""Second bytes of characters in UTF-8, as Windows-1252 shows it; not quotes and dashes, which may follow a letter."""
+_SECOND = f"{_LETTER}‘’“”–—•…‹›"
+MOJIBAKE = (
+    "[Â-ð](?:"  # One set in front: nearly every text is passed over by it alone.
+    rf"(?<=[ÂÃÄÅ])[{_LETTER}]|(?<=[Â-ß])[{_SECOND}][Â-ß][{_SECOND}]|(?<=[à-ï])[{_SECOND}]{{2}}|(?<=â)€|(?<=ð)Ÿ)"
+)
+"""Typical traces of UTF-8 that was read as Windows-1252 (`Ã©` for é, `â€™` for an apostrophe); seldom in sound text."""
 
 NOT_ARGUMENTS = frozenset(
     {"batch_id", "catch_exceptions", "id", "rendered_content", "result_format", "severity", "windows"}
@@ -34,13 +44,20 @@ class Suites:
     table: list[Any]
 
 
-def build_suites(*, labels: list[str], text_length: dict[str, int], expectations: list[dict[str, Any]]) -> Suites:
+def build_suites(
+    *,
+    labels: list[str],
+    text_length: dict[str, int],
+    expectations: list[dict[str, Any]],
+    language: list[str] | None = None,
+) -> Suites:
     """Build every expectation.
 
     Args:
         labels: labels of the task.
         text_length: `min` and `max` characters of a text without white space at both ends.
         expectations: of the YAML: `type`, `kwargs`, `severity`.
+        language: accepted scripts and languages, or None for any.
 
     Raises:
         ConfigurationError: names every expectation that does not exist or whose arguments are wrong.
@@ -53,6 +70,11 @@ def build_suites(*, labels: list[str], text_length: dict[str, int], expectations
         gxe.ExpectColumnValuesToNotMatchRegex(column="text", regex=DAMAGE),
         gxe.ExpectColumnValuesToNotBeNull(column="label"),
         gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels),
+        gxe.ExpectColumnValuesToNotMatchRegex(column="text", regex=MOJIBAKE, severity="warning"),
+        *(
+            gxe.ExpectColumnValuesToBeInSet(column=column, value_set=values)
+            for column, values in accepted_values(language).items()
+        ),
     ]
     faults: list[str] = []
     for position, expectation in enumerate(expectations):

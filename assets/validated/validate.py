@@ -19,8 +19,11 @@ from assets.store.tables import Ids, digest_of_rows, read_tables, write_table
 from assets.validated.data_docs import write_trace
 from assets.validated.engine import MAX_RESULT_RECORDS, UnfitError, declared, evaluate, judges_alone, key_of
 from assets.validated.frame import Places, Rows, columns_seen, named
+from assets.validated.language import accepted_values, libraries
 from assets.validated.quarantine import Judged, make_quarantine
 from assets.validated.results import columns_of, counted, failing_places, in_samples, observed
+from assets.validated.rows import UPHELD
+from assets.validated.ruled import Settled, find_ruled, settle
 from assets.validated.suite import STRIPPED, build_suites
 
 if TYPE_CHECKING:
@@ -41,28 +44,35 @@ def validate(
     labels: list[str],
     text_length: dict[str, int],
     expectations: list[dict[str, Any]],
+    language: list[str] | None,
     columns: dict[str, Any],
 ) -> Measurements:
-    """Hold the built-in and the configured expectations against the rows.
+    """Hold the built-in and the configured expectations against the rows, and then what people ruled about them.
 
     Content:
         rows.json: how many rows are accepted, and the digest of their identifiers in order; `gone` as raw has it.
         quarantine.parquet: row_id, text, label, expectation, detail; has raw's rejected lines too.
-        layout/: links `shards` and `gone`, as raw has them; rows.feather with `accepted` for each of their rows.
+        upheld.parquet: row_id of each row whose label people confirmed (readmitted) or gave (relabelled), and `came_as`
+            and `label`, the row_id and label that it came with; only where there is one.
+        layout/: links `shards` and `gone`, as raw has them, and at the end of `shards` that of the relabelled rows;
+            rows.feather with `accepted` for each of their rows.
 
     Trace:
         data_docs/index.html, suite.json, result.json.
 
     Args:
-        build: input `raw`.
+        build: input `raw`; external input `rulings`, where there are any.
         labels: labels of the task.
         text_length: `min` and `max` characters of a text without white space at both ends.
         expectations: beside the built-in ones: `type`, `kwargs`, `severity`.
+        language: accepted scripts and languages, or None for any.
         columns: of the source; its `keep` are the further columns.
 
     Returns:
-        rows_in (with rejected lines), accepted, quarantined, quarantined_by_expectation, table_expectations,
-        warning_expectations (how many there are), warnings (those that fail), labels (of accepted rows).
+        rows_in (with rejected lines), accepted, quarantined, merged (relabelled rows that are then equal to another),
+        quarantined_by_expectation, table_expectations, warning_expectations (how many there are), warnings (those that
+        fail), labels (of accepted rows), and where there are rulings `rulings`: rows readmitted, relabelled and
+        dropped, and rulings that are about no row.
 
     Raises:
         ConfigurationError: an expectation does not exist, or cannot be held against these columns.
@@ -74,69 +84,77 @@ def validate(
             where="source.columns.keep",
             fix="rename the column",
         )
-    suites = build_suites(labels=labels, text_length=text_length, expectations=expectations)
+    suites = build_suites(labels=labels, text_length=text_length, expectations=expectations, language=language)
+    derived = list(accepted_values(language))
     alone = sorted((each for each in suites.rows if judges_alone(each)), key=key_of)
     comparing = [each for each in suites.rows if not judges_alone(each)]
     raw = build.inputs["raw"]
     kept, rejected = raw_rows.kept(raw), pq.read_table(raw / "rejected.parquet")
-    rows = _read(raw, keep, [*suites.rows, *suites.table])
+    rows = _read(raw, keep, derived, [*suites.rows, *suites.table])
     order = rows.by_id(np.flatnonzero(kept))
-    accepted = kept.copy()
+    ruled = find_ruled(build, labels, rows, kept)
     faults: dict[str, str] = {}
     total = len(alone) * len(_judged(raw)) + len(comparing) + len(suites.table)
     with build.progress.bar("expectations held", total=total) as advance:
-        verdicts = _judge_shards(build, alone, faults, advance)
+        verdicts = _judge_shards(build, alone, derived, faults, advance)
         with _noted(faults):
             compared = _evaluate(rows, order, comparing)
         _refuse(faults, keep)
         judged = sorted([*_merged(verdicts, rows, kept, alone), *compared], key=lambda each: key_of(each.expectation))
         critical = [each for each in judged if each.expectation.severity == "critical"]
-        for each in critical:
-            accepted[each.failing] = False
         advance(len(comparing))
+        settled = settle(build, rows, kept, [each.failing for each in critical], ruled)
+        order = settled.rows.by_id(np.flatnonzero(settled.accepted))
         with _noted(faults):
-            about_table = _evaluate(rows, order[accepted[order]], suites.table)
+            about_table = _evaluate(settled.rows, order, suites.table)
         _refuse(faults, keep)
         advance(len(suites.table))
-    quarantine = make_quarantine(rows, critical, rejected)
-    _write(build, rows.ids[order[accepted[order]]], accepted, quarantine)
+    quarantine = make_quarantine(rows, critical, ruled.all(), ruled.dropped, rejected)
+    _write(build, settled, settled.rows.ids[order], quarantine)
     results = [each.result for each in (*judged, *about_table)]
     write_trace(build.trace, [*suites.rows, *suites.table], results)
     warned = [result for result in results if result.expectation_config.severity == "warning"]
     measured = {
-        "rows_in": len(order) + len(rejected),
-        "accepted": int(accepted.sum()),
+        "rows_in": int(kept.sum()) + len(rejected),
+        "accepted": len(order),
         "quarantined": len(quarantine),
+        "merged": settled.merged,
         "quarantined_by_expectation": _by_expectation(quarantine),
         "table_expectations": [_told(each.result) for each in about_table],
         "warning_expectations": len(warned),
         "warnings": [_told(result) for result in warned if not result.success],
-        "labels": _counts(rows.table["label"].filter(pa.array(accepted))),
+        "labels": _counts(settled.rows.table["label"].filter(pa.array(settled.accepted))),
+        **settled.measurements,
     }
     build.progress.message(f"{measured['accepted']:,} rows accepted, {measured['quarantined']:,} in quarantine")
     return measured
 
 
-def _read(raw: Path, keep: Sequence[str], expectations: Sequence[Any]) -> Rows:
+def _read(raw: Path, keep: Sequence[str], derived: Sequence[str], expectations: Sequence[Any]) -> Rows:
     """All rows of the shards, with the columns that are needed."""
     shards = linked(raw, "shards")
     columns = ["text", "label", *sorted(named(expectations, keep))]
     # Rows are looked up by their places, which is slow in a column of many pieces.
     table = read_tables(shards, "rows.feather", columns).combine_chunks()
-    return Rows(raw_rows.shard_ids(shards), table, columns_seen(keep))
+    return Rows(raw_rows.shard_ids(shards), table, columns_seen(keep, derived))
 
 
 def _judge_shards(
-    build: Build, expectations: Sequence[Any], faults: dict[str, str], advance: Callable[[int], None]
+    build: Build,
+    expectations: Sequence[Any],
+    derived: Sequence[str],
+    faults: dict[str, str],
+    advance: Callable[[int], None],
 ) -> list[pa.Table]:
     """Verdicts of each shard (see `assets.validated.shard.judge`), rows counted through all of them."""
     assert build.part is not None
-    arguments = {"expectations": [declared(expectation) for expectation in expectations]}
+    arguments = {"expectations": [declared(expectation) for expectation in expectations], "derived": derived}
+    environment = (*ENVIRONMENT, *libraries(derived))
     verdicts, start = [], 0
     for shard in _judged(build.inputs["raw"]):
         with _noted(faults):
             part = build.part(
-                "assets.validated.shard:judge", arguments, inputs={"shard": shard}, environment=ENVIRONMENT
+                "assets.validated.shard:judge", arguments, inputs={"shard": shard}, environment=environment
             )
             found = read_tables([part.content], "verdicts.feather")
             row = found["row"].to_numpy().astype(np.intp) + start
@@ -207,13 +225,16 @@ def _refuse(faults: dict[str, str], keep: Sequence[str]) -> None:
         )
 
 
-def _write(build: Build, ids: Ids, accepted: npt.NDArray[np.bool_], quarantine: pa.Table) -> None:
+def _write(build: Build, settled: Settled, ids: Ids, quarantine: pa.Table) -> None:
+    raw = build.inputs["raw"]
     rows = {"rows": len(ids), "sha256": digest_of_rows(ids)}
-    write_json(build.content / "rows.json", rows | raw_rows.gone_digest(build.inputs["raw"]))
+    write_json(build.content / "rows.json", rows | raw_rows.gone_digest(raw))
     pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
-    links = read_links(build.inputs["raw"])
-    write_links(build.content, {name: links[name] for name in ("shards", raw_rows.GONE) if name in links})
-    write_table(build.content / "layout" / "rows.feather", pa.table({"accepted": accepted}), compressed=True)
+    if len(settled.upheld):
+        pq.write_table(settled.upheld, build.content / UPHELD, compression="zstd")
+    gone = {name: digests for name, digests in read_links(raw).items() if name == raw_rows.GONE}
+    write_links(build.content, {"shards": settled.shards, **gone})
+    write_table(build.content / "layout" / "rows.feather", pa.table({"accepted": settled.accepted}), compressed=True)
 
 
 def _by_expectation(quarantine: pa.Table) -> dict[str, int]:

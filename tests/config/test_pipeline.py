@@ -134,3 +134,14 @@ def test_splits_of_each_kind_come_back_from_json(splits: dict[str, Any]) -> None
 def test_one_time_is_written_in_one_way() -> None:
     written = (by_time(test_from=text) for text in ("2026-04-01", "2026-04-01T02:00+02:00", "20260401T000000Z"))
     assert {make(**sections).splits.by_time.test_from for sections in written} == {"2026-04-01T00:00:00+00:00"}  # type: ignore[union-attr]
+
+
+def test_scripts_and_languages_that_are_accepted() -> None:
+    accepted = ["Latin", "Old_Italic", "Han", "en", "yue"]
+    assert make(validation={"language": accepted}).validation.language == tuple(accepted)
+
+
+@pytest.mark.parametrize("value", ["latin", "English", "EN", "Common script", ""])
+def test_what_is_neither_a_script_nor_a_language(value: str) -> None:
+    with pytest.raises(ValidationError, match=f"{value!r} is neither a script by its Unicode name, for instance Latin"):
+        make(validation={"language": [value]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,6 +108,19 @@ def test_only_what_blocks_is_an_error(blocking: bool, warning: bool, severity: s
     check = Check("c", "d", lambda *_: outcome, blocking=blocking)
     result = check_result(dg.AssetKey("x"), check, outcome)
     assert (result.severity.value, result.description, result.metadata["a"].value) == (severity, "no", 1)
+
+
+def test_data_docs_are_linked_and_rulings_are_a_table(tiny: Tiny, tmp_path: Path) -> None:
+    runner = tiny.runner()
+    done = runner.run_step(runner.chain[0].name)
+    trace = tmp_path / "trace"
+    (trace / "data_docs").mkdir(parents=True)
+    (trace / "data_docs" / "index.html").write_text("<html>")
+    record = replace(done.record, trace=runner.store.publish("traces", trace))
+    shown = metadata.step_metadata(runner, replace(done, record=record, measurements={"rulings": {"dropped": 2}}))
+    page = Path(str(shown["data_docs"].value))
+    assert page.read_text() == "<html>"
+    assert shown["rulings"].value == "|  | value |\n| --- | --- |\n| dropped | 2 |"
 
 
 def test_large_picture_is_only_named(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

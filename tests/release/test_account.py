@@ -28,3 +28,17 @@ def test_what_is_lost_is_missing(
     assert account["quarantined"] == account["rejected"] + account["failed"] + account["conflicting"]
     assert account["merged"] == account["repeated"] + account["merged_texts"]
     assert account["failed"] == failed
+
+
+def test_what_rulings_dropped_and_merged_has_its_own_place() -> None:
+    account = row_account(
+        {
+            "raw": {"rows_read": 20, "rejected": 1, "repeated": 2},
+            "validated": {"quarantined": 6, "merged": 3, "rulings": {"dropped": 4}},
+            "cleaned": {"kept": 6, "merged": 1, "quarantined": 2},
+        }
+    )
+    assert account["missing"] == 0
+    assert (account["failed"], account["dropped"], account["merged_texts"]) == (1, 4, 4)
+    quarantined = account["rejected"] + account["failed"] + account["dropped"] + account["conflicting"]
+    assert account["quarantined"] == quarantined

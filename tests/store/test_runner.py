@@ -19,7 +19,7 @@ from assets.progress import Event
 from assets.store import ingredients as module
 from assets.store import lease
 from assets.store.runner import Runner, StepResult
-from assets.store.step import Build, Measurements
+from assets.store.step import Build, Measurements, Observation
 from assets.store.store import Store
 from tests.store import tiny_chain
 
@@ -429,3 +429,47 @@ def test_of_two_runs_at_once_one_computes_and_the_other_reuses(
     assert sorted(actions) == ["built", "reused", "reused"] or sorted(actions) == ["built", "fresh", "reused"]
     assert tiny_chain.calls.count("upper") == 1
     assert any("another run computes this already" in event.get("text", "") for event in events)
+
+
+def test_what_people_keep_beside_the_configuration_is_an_input(
+    open_runner: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "pipelines" / open_runner().name
+    folder.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").touch()
+
+    def kept(of: Path, config: Pipeline) -> dict[str, Observation]:
+        assert (of, config) == (folder, open_runner().config)
+        path = of / "kept"
+        return {"kept": Observation("input", "kept", path.read_text())} if path.is_file() else {}
+
+    def opened() -> Runner:
+        runner = open_runner()
+        letters, *others = runner.chain
+        runner.chain = [dataclasses.replace(letters, beside=kept), *others]
+        return runner
+
+    before = open_runner().run_step("letters")
+    assert opened().run_step("letters").action == "fresh"
+    (folder / "kept").write_text("1")
+    after = opened().run_step("letters")
+    assert after.action == "built"
+    assert [reason.json() for reason in after.reasons] == [{"kind": "input", "what": "kept"}]
+    assert after.record.ingredients["inputs"] == {**before.record.ingredients["inputs"], "kept": "1"}
+    (folder / "kept").unlink()
+    assert opened().run_step("letters").record.key == before.record.key
+
+
+def test_libraries_that_the_configuration_asks_for_are_in_the_key(open_runner: Open) -> None:
+    letters = open_runner().chain[0]
+    step = dataclasses.replace(letters, environment=("numpy:major",), libraries=lambda _: ("pyarrow:major",))
+    assert set(module.made_of(step, open_runner().config, None, {}, {}).ingredients["environment"]) == {
+        "numpy",
+        "pyarrow",
+    }
+    missing = dataclasses.replace(letters, libraries=lambda _: ("no-such-library",))
+    with pytest.raises(
+        ConfigurationError, match=r"no-such-library, which is not installed\n  fix: pip install no-such"
+    ):
+        module.code_version(missing, open_runner().config, None)

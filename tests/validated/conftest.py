@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from assets.config.pipeline import ClassificationTask, Pipeline, PretrainedModel, Source
 from assets.store.digests import digest_content, digest_json, write_json
 from assets.store.links import write_links
 from assets.store.step import Build, Measurements
 from assets.store.store import Store
 from assets.store.tables import ID, as_ids, distinct, write_table
 from assets.validated.rows import accepted, read_rows
+from assets.validated.rulings import FILE, observe
 
+CONFIG = Pipeline(
+    task=ClassificationTask(labels=("ham", "spam")),
+    source=Source(files=("a.csv",)),
+    base_model=PretrainedModel(name="owner/name"),
+)
 Row = tuple[str | None, ...]
 Rejected = tuple[str, str, str]
 
@@ -56,6 +64,11 @@ class Validated:
 
 
 Validate = Callable[..., Validated]
+
+
+def ruling(text: str, label: str | None, action: str, **more: str) -> dict[str, Any]:
+    """A ruling as it is written."""
+    return {"text": text, "label": label, "action": action, "why": "seen", "by": "ann", "when": "2026-03-01", **more}
 
 
 def publish_anew(store: Store, content: Path) -> Path:
@@ -102,7 +115,7 @@ def write_raw(
 def validate_rows(make_build: Callable[..., Build], store: Store) -> Validate:
     """`validate_rows([(text, label), …], rejected=[(line, reason, detail)], **arguments)` runs the step.
 
-    Further shards are given as `more=[[(text, label), …], …]`.
+    Further shards are given as `more=[[(text, label), …], …]`, and rulings as `rulings=[ruling(…), …]`.
     """
     from assets.validated.validate import validate
 
@@ -112,13 +125,17 @@ def validate_rows(make_build: Callable[..., Build], store: Store) -> Validate:
         more: Sequence[Sequence[Row]] = (),
         rejected: Sequence[Rejected] = (),
         keep: tuple[str, ...] = (),
+        rulings: Sequence[dict[str, Any]] = (),
         **arguments: Any,
     ) -> Validated:
         build = make_build(inputs={"raw": write_raw(make_build, store, [rows, *more], rejected, keep)})
+        (build.work / FILE).write_text("".join(f"{json.dumps(each)}\n" for each in rulings))
+        build = replace(build, externals=observe(build.work, CONFIG))
         defaults: dict[str, Any] = {
             "labels": ["ham", "spam"],
             "text_length": {"min": 1, "max": 20},
             "expectations": [],
+            "language": None,
             "columns": {"text": "Text", "label": "Label", "keep": list(keep)},
         }
         measurements = validate(build, **{**defaults, **arguments})

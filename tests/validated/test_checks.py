@@ -20,7 +20,9 @@ def config(max_quarantined: float) -> Pipeline:
 def measurements(**changes: Any) -> dict[str, Any]:
     return {
         "rows_in": 200,
+        "accepted": 180,
         "quarantined": 20,
+        "merged": 0,
         "quarantined_by_expectation": {"readable": 5, "expect_column_values_to_be_in_set": 15},
         "table_expectations": [],
         "warning_expectations": 0,
@@ -44,6 +46,7 @@ CHECKS = {check.name: check for check in STEP.checks}
 
 def test_which_checks_block() -> None:
     assert {name: check.blocking for name, check in CHECKS.items()} == {
+        "every_row_is_accounted_for": True,
         "quarantine_within_limit": True,
         "table_expectations_hold": True,
         "expectations_with_severity_warning_hold": False,
@@ -99,3 +102,20 @@ def test_warnings_only_warn() -> None:
         judge(measurements(warning_expectations=2), config(1.0)).message
         == "all 2 expectations of severity warning hold"
     )
+
+
+def test_rows_that_a_ruling_drops_do_not_count_against_the_limit() -> None:
+    dropped = measurements(quarantined=60, quarantined_by_expectation={"readable": 20, "dropped_by_ruling": 40})
+    outcome = CHECKS["quarantine_within_limit"].judge(dropped, config(0.1))
+    assert outcome.passed
+    assert outcome.message == (
+        "20 of 200 rows (10.00%) are in quarantine, at most 10.00% may be – readable 20; "
+        "40 more were dropped by a ruling"
+    )
+
+
+@pytest.mark.parametrize(("accepted", "merged", "passed"), [(180, 0, True), (178, 2, True), (179, 0, False)])
+def test_a_row_that_is_lost_is_seen(accepted: int, merged: int, passed: bool) -> None:
+    found = CHECKS["every_row_is_accounted_for"].judge(measurements(accepted=accepted, merged=merged), config(1.0))
+    assert found.passed is passed
+    assert found.message == f"200 rows came in; {accepted} accepted + 20 in quarantine + {merged} merged"

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 GIVEN: dict[str, Any] = {
     "labels": ["ham", "spam"],
     "text_length": {"min": 1, "max": 20},
+    "language": None,
     "columns": {"text": "text", "label": "label", "keep": []},
 }
 CHECKED = """
@@ -52,3 +53,8 @@ def test_it_takes_the_arguments_of_the_step() -> None:
     assert STEP.preflight == f"{check.__module__}:{check.__name__}"
     _, *arguments = inspect.signature(validate).parameters
     assert list(inspect.signature(check).parameters) == arguments
+
+
+def test_a_language_that_cannot_be_told_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"validation.language: 'qq' cannot be told"):
+        check(**{**GIVEN, "language": ["en", "qq"]}, expectations=[])

@@ -23,14 +23,15 @@ BUILT_IN = [
     ("expect_column_values_to_not_match_regex", "text"),
     ("expect_column_values_to_not_be_null", "label"),
     ("expect_column_values_to_be_in_set", "label"),
+    ("expect_column_values_to_not_match_regex", "text"),
 ]
 
 
-def test_built_in_expectations_are_about_rows_and_critical() -> None:
+def test_built_in_expectations_are_about_rows_and_but_for_one_critical() -> None:
     suites = build()
     assert types(suites.rows) == BUILT_IN
     assert suites.table == []
-    assert {str(item.severity.value) for item in suites.rows} == {"critical"}
+    assert [str(item.severity.value) for item in suites.rows] == ["critical"] * 5 + ["warning"]
     assert suites.rows[1].configuration.kwargs["min_value"] == 2
     assert suites.rows[1].configuration.kwargs["max_value"] == 9
     assert suites.rows[4].configuration.kwargs["value_set"] == ["a", "b"]

@@ -67,9 +67,10 @@ def test_each_built_in_expectation_sets_aside_what_fails_it(validate_rows: Valid
         "rows_in": 11,
         "accepted": 3,
         "quarantined": 8,
+        "merged": 0,
         "quarantined_by_expectation": {LENGTH: 2, SET: 2, NULL: 2, REGEX: 2},
         "table_expectations": [],
-        "warning_expectations": 0,
+        "warning_expectations": 1,
         "warnings": [],
         "labels": {"ham": 2, "spam": 1},
     }
@@ -161,7 +162,7 @@ def test_warnings_are_recorded_only(validate_rows: Validate) -> None:
         ],
     )
     assert done.quarantine == []
-    assert done.measurements["warning_expectations"] == 3
+    assert done.measurements["warning_expectations"] == 4
     assert done.measurements["warnings"] == [
         {
             "type": "expect_column_values_to_match_regex",
@@ -215,7 +216,7 @@ def test_the_trace_has_data_docs_and_what_they_show(validate_rows: Validate) -> 
     trace = done.trace
     assert sorted(path.name for path in trace.iterdir()) == ["data_docs", "result.json", "suite.json"]
     suite, result = (json.loads((trace / name).read_bytes()) for name in ("suite.json", "result.json"))
-    assert len(suite) == len(result) == 5
+    assert len(suite) == len(result) == 6
     assert {entry["type"] for entry in suite} == {NULL, LENGTH, SET, REGEX}
 
 
@@ -311,7 +312,9 @@ def test_the_same_rows_in_one_or_many_files(make_build: Callable[..., Build], st
             sample=None,
         )
         build = make_build(inputs={"raw": publish_anew(store, build.content)})
-        validate(build, labels=["ham"], text_length={"min": 1, "max": 20}, expectations=[], columns=columns)
+        validate(
+            build, labels=["ham"], text_length={"min": 1, "max": 20}, expectations=[], language=None, columns=columns
+        )
         folder = publish_anew(store, build.content)
         rows = read_rows(folder)
         assert rows.num_rows == 4
@@ -333,7 +336,7 @@ def test_a_row_that_is_repeated_in_another_shard_counts_once(validate_rows: Vali
     (warned,) = (
         entry["result"]
         for entry in json.loads((done.trace / "result.json").read_text())
-        if entry["expectation_config"]["severity"] == "warning"
+        if entry["expectation_config"]["type"] == WARNING["type"]
     )
     assert (warned["element_count"], warned["missing_count"], warned["unexpected_count"]) == (2, 1, 1)
     assert (warned["missing_percent"], warned["unexpected_percent"]) == (50.0, 100.0)
@@ -345,7 +348,7 @@ def test_samples_are_the_failing_rows_with_the_lowest_row_id(validate_rows: Vali
     (entry,) = (
         entry["result"]
         for entry in json.loads((done.trace / "result.json").read_text())
-        if entry["expectation_config"]["severity"] == "warning"
+        if entry["expectation_config"]["type"] == WARNING["type"]
     )
     assert entry["unexpected_count"] == 500
     lowest = [{"text": row["text"], "row_id": row["row_id"]} for row in done.rows[:20]]
@@ -404,6 +407,7 @@ def test_a_damaged_part_or_shard_is_said_so(make_build: Callable[..., Build], st
         "labels": ["ham"],
         "text_length": {"min": 1, "max": 20},
         "expectations": [],
+        "language": None,
         "columns": {"keep": []},
     }
 
@@ -448,3 +452,21 @@ def test_the_declaration_names_the_function_and_its_arguments() -> None:
     assert STEP.function == f"{validate.__module__}:{validate.__name__}"
     assert sorted(path.rsplit(".", 1)[-1] for path in STEP.configuration) == sorted(arguments)
     assert STEP.environment == ENVIRONMENT
+
+
+def test_scripts_and_languages_are_told_and_what_is_too_short_passes(validate_rows: Validate) -> None:
+    german, english = "Der Zug an die Küste fährt heute um zehn Uhr ab", "The train leaves at ten in the morning"
+    rows = [(german, "ham"), (english, "ham"), ("kurz", "ham"), ("Привет, мир", "spam"), ("12:30 €", "ham")]
+    done = validate_rows(rows, language=["Latin", "en"], text_length={"min": 1, "max": 99})
+    assert {row["text"] for row in done.rows} == {english, "kurz", "12:30 €"}
+    assert done.reasons == {german: (SET, 'text_language is "de"'), "Привет, мир": (SET, 'text_script is "Cyrillic"')}
+    assert validate_rows(rows, text_length={"min": 1, "max": 99}).quarantine == []
+    with pytest.raises(ConfigurationError, match='The column "text_language" in BatchData does not exist'):
+        validate_rows(rows, expectations=[expectation(SET, column="text_language", value_set=["en"])])
+
+
+def test_traces_of_a_wrong_encoding_are_a_warning(validate_rows: Validate) -> None:
+    done = validate_rows([("cafÃ©", "ham"), ("café", "ham")])
+    assert done.quarantine == []
+    (warning,) = done.measurements["warnings"]
+    assert (warning["type"], warning["column"], warning["observed"]) == (REGEX, "text", "1 of 2 rows fail")
