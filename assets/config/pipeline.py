@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.section import Section
-from assets.config.sources import Sql
+from assets.config.sources import HuggingFace, Sql
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
-PLACES = ("files", "sql")
+PLACES = ("files", "sql", "huggingface")
 """Fields of `source` that say where rows come from."""
 OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripped"}
 """Names of columns that the steps add; no column of the source may be carried along under them."""
@@ -84,13 +84,15 @@ class Columns(Section):
 
 
 class Source(Section):
-    """Labelled examples: exactly one of `files` and `sql` says where they come from."""
+    """Labelled examples: exactly one of `files`, `sql` and `huggingface` says where they come from."""
 
     files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = ()
     """Paths, globs (`data/*.csv`, relative to the project's folder), URLs (`s3://bucket/data/*.csv`) or files of an
     installed package (`package://NAME/path`)."""
     sql: Sql | None = None
     """A query of a database."""
+    huggingface: HuggingFace | None = None
+    """A data set of the Hugging Face hub, or a folder that `datasets` wrote."""
     format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "arrow", "label_studio"] = "auto"
     """What the files are, each plain or compressed by gzip or zstd; `auto` goes by the ending of each name, that before
     `.gz` or `.zst`. `json` is one array of objects, `arrow` also streams and Feather, `label_studio` its export."""
@@ -104,6 +106,9 @@ class Source(Section):
     where up to a tenth of the lines are not (they go to quarantine), else what the bytes surely are, else an error."""
     columns: Columns = Columns()
     """Which columns hold what."""
+    labels: dict[str, str] | None = None
+    """Labels as the source has them → labels of the task, for those that were renamed (`{junk: spam}`). Applied where
+    rows are read; a label that is not here stays as it is."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -313,6 +318,14 @@ class Pipeline(Section):
     """When to run without being asked, or null."""
     sensor: Sensor | None = Sensor()
     """How to watch the source, or null."""
+
+    @model_validator(mode="after")
+    def _renamed_to_labels_of_the_task(self) -> Self:
+        known = self.task.labels
+        for old, new in (self.source.labels or {}).items():
+            if new not in known:
+                raise ValueError(f"source.labels: {old} → {new}: {new} is not among task.labels: {', '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _grouped_by_what_is_kept(self) -> Self:

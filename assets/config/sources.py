@@ -1,4 +1,4 @@
-"""Where rows may come from beside files: a query of a database."""
+"""Where rows may come from beside files: a query of a database, and what the library `datasets` reads."""
 
 from __future__ import annotations
 
@@ -61,3 +61,15 @@ class Sql(Section):
                 "overlap: without a watermark no row is newer than another; name one, or leave overlap out"
             )
         return self
+
+
+class HuggingFace(Section):
+    """Labelled examples as a data set of the Hugging Face hub, or a folder that `datasets` wrote."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Hub name (`owner/name`, optionally `owner/name@revision`), or a folder of `Dataset.save_to_disk` or
+    `DatasetDict.save_to_disk`."""
+    config: Annotated[str, Field(min_length=1)] | None = None
+    """Configuration (subset) of a data set of the hub, or null where it has one only."""
+    split: Annotated[str, Field(min_length=1)] | None = None
+    """Split to read, or null for all: freshtune makes its own sides."""

@@ -46,6 +46,10 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
         from assets.raw.sql import look as look_at_rows
 
         return _seen(f"sql:{source.sql.url_env}", look_at_rows(source.sql, wanted, index))
+    if source.huggingface is not None:
+        from assets.raw.huggingface import look as look_at_dataset
+
+        return _seen(source.huggingface.name, look_at_dataset(source.huggingface, index))
     return _seen(", ".join(source.files), _in_files(source.files, index))
 
 

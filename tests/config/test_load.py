@@ -325,7 +325,7 @@ def test_one_error_is_explained(attributes: str, expected: str, root: Path) -> N
         ("[data/*.csv]", "data/*.csv", ["6: source.files: data/*.csv is text; accepted: a list with at least 1 entry of text; fix: write [data/*.csv]"]),
         ("files: [data/*.csv]", "sql: {url_env: 'postgresql://me:hidden@host/db', query: SELECT 1, key: id}", ["6: source.sql.url_env: this is a URL, and URLs hold passwords; accepted: the name of an environment variable, for instance REVIEWS_DB_URL; put the URL into that variable"]),
         ("files: [data/*.csv]", "sql: {url: 'postgresql://me:hidden@host/db', query: SELECT 1, key: id}", ["6: source.sql.url: there is no such field; accepted: url_env, query, key, watermark, window, overlap; fix: did you mean url_env?", "6: source.sql.url_env: is missing; accepted: text"]),
-        ("files: [data/*.csv]", "format: csv", ["5: source: exactly one of files, sql says where rows come from; given: none"]),
+        ("files: [data/*.csv]", "format: csv", ["5: source: exactly one of files, sql, huggingface says where rows come from; given: none"]),
         ("base_model:\n  name: tiny\n", "", ["2: base_model: is missing; accepted: a section with name, sha256; fix: add it (The pretrained model to start from)"]),
         ("name: tiny", "name: tiny\n  sha256: abc", ["9: base_model.sha256: abc is not accepted; accepted: text of the form ^[0-9a-f]{64}$ (Expected digest"]),
     ],

@@ -68,8 +68,9 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
         ({"task": {"labels": ["a"]}}, "at least 2 items"),
         ({"task": {"labels": ["a", "b", "a"]}}, "repeated: a"),
         ({"source": {"files": []}}, "at least 1 item"),
-        ({"source": {}}, "exactly one of files, sql says where rows come from; given: none"),
+        ({"source": {}}, "exactly one of files, sql, huggingface says where rows come from; given: none"),
         ({"source": {"files": ["x"], "sql": SQL}}, "exactly one of .*; given: files and sql"),
+        ({"source": {"sql": SQL, "huggingface": {"name": "x"}}}, "exactly one of .*; given: sql and huggingface"),
         ({"source": {"sql": SQL, "format": "csv"}}, "format: only files have that, and rows come from sql"),
         (
             {"source": {"sql": {**SQL, "query": "/* new */ DELETE FROM x"}}},
@@ -78,6 +79,10 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
         ({"source": {"sql": {**SQL, "query": " -- "}}}, "this is empty; accepted: one SELECT"),
         ({"source": {"sql": {**SQL, "overlap": 5}}}, "overlap: without a watermark no row is newer than another"),
         ({"source": {"sql": {**SQL, "url_env": "MY URL"}}}, "this is no name of an environment variable; accepted: le"),
+        (
+            {"source": {"files": ["x"], "labels": {"junk": "spam", "fine": "good"}}},
+            "source.labels: fine → good: good is not among task.labels: ham, spam",
+        ),
         ({"source": {"files": ["x"], "names": ["a", "a"]}}, "repeated: a"),
         (
             {"source": {"files": ["x"], "columns": {"text": "a", "label": "a"}}},
