@@ -40,6 +40,7 @@ def read(
     quoting: str,
     encoding: str,
     columns: dict[str, Any],
+    labels: dict[str, str] | None,
     sample: int | None,
 ) -> Measurements:
     """Parse the source's files.
@@ -59,10 +60,12 @@ def read(
         quoting: `auto`, `minimal` or `none`.
         encoding: of text files.
         columns: names of the columns: `text`, `label` and a list `keep`.
+        labels: labels as the source has them → labels of the task, or None.
         sample: keep only so many rows, those with the lowest row_id, or None.
 
     Returns:
-        files, bytes, rows_read, rows, rejected, repeated, labels (the hundred most frequent), samples.
+        files, bytes, rows_read, rows, rejected, repeated, renamed (rows whose label was, of equal files counted once),
+        labels (the hundred most frequent), samples.
 
     Raises:
         DataError: a file is not what it should be, lacks a column, or there are no rows at all.
@@ -72,7 +75,9 @@ def read(
     assert build.part is not None
     source = build.externals["source"]
     wanted = [columns["text"], columns["label"], *columns["keep"]]
-    options = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted}
+    options: dict[str, Any] = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted}
+    if labels:
+        options["labels"] = labels
     gathered = batches(source.files, format)
     parts: list[Part] = []
     faults: list[DataError] = []
@@ -109,7 +114,11 @@ def read(
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
     _write(build, parts, ids, kept, rejected)
-    return _measure(build, folders, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
+    renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
+    if renamed:
+        build.progress.message(f"{renamed:,} rows have a label that source.labels renames")
+    told = _measure(build, folders, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
+    return told | {"renamed": renamed}
 
 
 def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, list[ObservedFile]]]:

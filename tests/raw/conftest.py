@@ -70,6 +70,7 @@ def read_files(make_build: Callable[..., Build], publish: Callable[[Path], Path]
             "quoting": "auto",
             "encoding": "utf-8",
             "columns": {"text": "text", "label": "label", "keep": list(keep)},
+            "labels": None,
             "sample": None,
         }
         measurements = read(build, **{**defaults, **arguments})
