@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from assets.config.section import Section
 
@@ -53,6 +54,20 @@ class Sql(Section):
     overlap: Annotated[int, Field(ge=0)] | None = None
     """A look reads again at least so many of the newest rows by `watermark`; of older ones only `key` and `watermark`,
     so that an older row that was changed must have got another watermark. Null: a look reads everything."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_values(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Let errors name fields and say what is accepted, and never a value: it may be a URL with its password."""
+        try:
+            return handler(data)
+        except ValidationError as error:
+            told = [
+                InitErrorDetails(type=each["type"], loc=each["loc"], input="(not shown)", ctx=each.get("ctx", {}))
+                for each in error.errors(include_url=False)
+            ]
+            title = error.title
+        raise ValidationError.from_exception_data(title, told)
 
     @model_validator(mode="after")
     def _overlap_has_a_watermark(self) -> Self:

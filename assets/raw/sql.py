@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from json.encoder import encode_basestring, encode_basestring_ascii
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.config.home import home, project_root
-from assets.errors import ConfigurationError, DataError, FreshtuneError
-from assets.raw.parse import SURROGATE, positions
+from assets.errors import ConfigurationError, DataError, FreshtuneError, explained
+from assets.raw.parse import positions
 from assets.raw.refusals import refused_connection, refused_query, unreadable_url
 from assets.raw.values import as_json, as_text, restored, stored
-from assets.raw.windows import Row, Spool, Window, cut, observed
+from assets.raw.windows import Row, Spool, Window, cut, observed, place_of
 from assets.store.digests import digest_json
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ FETCHED = 2_000
 """Rows that are asked for at once."""
 NAMED = 32
 """Longest key that is part of a window's name as it is, in characters."""
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-_encode_escaped = json.JSONEncoder(ensure_ascii=True).encode
 
 
 def look(sql: Sql, wanted: Sequence[str], index: FileIndex) -> list[ObservedFile]:
@@ -53,7 +51,15 @@ def look(sql: Sql, wanted: Sequence[str], index: FileIndex) -> list[ObservedFile
             database refuses the user or the query, or a column is missing that tells rows apart or orders them.
         DataError: a wanted column is missing, a key is null or there twice, or there are no rows.
         TransientError: the database cannot be reached, or breaks off.
+        StoreError: the disk is full.
     """
+    try:
+        return _look(sql, wanted, index)
+    except OSError as error:
+        raise (explained(error, home().path) or error) from error.__cause__
+
+
+def _look(sql: Sql, wanted: Sequence[str], index: FileIndex) -> list[ObservedFile]:
     url = database_url(sql.url_env)
     engine = _engine(url, sql)
     try:
@@ -235,6 +241,7 @@ def _statement(sql: Sql, wanted: Sequence[str], since: Any) -> Select[Any]:
 
 
 def _rows(result: Iterable[Any], sql: Sql, wanted: Sequence[str]) -> Iterator[Row]:
+    fields = [encode_basestring(name) for name in wanted]
     for key, mark, whole, *values in result:
         name = as_text(key)
         if name is None:
@@ -243,14 +250,25 @@ def _rows(result: Iterable[Any], sql: Sql, wanted: Sequence[str]) -> Iterator[Ro
                 where="source.sql.key",
                 fix=f"name a column that is never null, or add to the query: WHERE {sql.key} IS NOT NULL",
             )
-        yield Row(name, as_text(mark), stored(mark), _record(wanted, values) if whole else None)
+        record = _record(fields, values) if whole else None
+        yield Row(name, place_of(name), as_text(mark), stored(mark), record)
 
 
-def _record(wanted: Sequence[str], values: Sequence[Any]) -> bytes:
-    written = dict(zip(wanted, map(as_json, values), strict=True))
-    line = _encode(written)
-    # Bytes that are not in the database's encoding are escaped: the line goes to quarantine for them.
-    return (_encode_escaped(written) if SURROGATE.search(line) else line).encode() + b"\n"
+def _record(fields: Sequence[str], values: Sequence[Any]) -> bytes:
+    """A row as a line of JSON; the fields are names as JSON has them."""
+    try:
+        return _line(fields, values, encode_basestring).encode()
+    except UnicodeEncodeError:
+        # Bytes that are not in the database's encoding are escaped: the line goes to quarantine for them.
+        return _line(fields, values, encode_basestring_ascii).encode()
+
+
+def _line(fields: Sequence[str], values: Sequence[Any], quoted: Callable[[str], str]) -> str:
+    written = [
+        f"{name}: {quoted(value) if type(value) is str else json.dumps(as_json(value))}"
+        for name, value in zip(fields, values, strict=True)
+    ]
+    return f"{{{', '.join(written)}}}\n"
 
 
 def _refuse_repeated(places: bytearray, sql: Sql) -> None:

@@ -40,6 +40,8 @@ def _text(value: Any) -> str | None:
 
 def as_text(value: Any) -> str | None:
     """A key or a watermark as text: what tells values apart, bytes too; None for null."""
+    if type(value) in {int, str}:
+        return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).hex()
     found = as_json(value)

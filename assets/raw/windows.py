@@ -31,20 +31,17 @@ class Row(NamedTuple):
 
     Attributes:
         key: text that tells it apart.
+        place: 128 bits that stand for the key, see `place_of`.
         mark: its watermark as text; None where it is null or there is none.
         start: its watermark in a form that `since` takes back; None where it has none.
         record: the row in JSON, or None where only key and watermark were read.
     """
 
     key: str
+    place: bytes
     mark: str | None
     start: Any
     record: bytes | None
-
-    @property
-    def place(self) -> bytes:
-        """128 bits that stand for the key."""
-        return hashlib.blake2b(self.key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Window(NamedTuple):
@@ -63,6 +60,11 @@ class Window(NamedTuple):
     size: int
     rows: int
     start: Any
+
+
+def place_of(key: str) -> bytes:
+    """128 bits that stand for a key."""
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def cut(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

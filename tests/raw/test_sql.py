@@ -412,6 +412,13 @@ def test_a_database_that_is_locked_is_a_thing_that_may_pass(
     writer.close()
 
 
+def test_a_home_that_cannot_be_written(database: Database) -> None:
+    database.insert(*numbered(3))
+    (database.folder / "home").write_text("no folder")
+    with pytest.raises(ConfigurationError, match=r"cannot be written: .*\n  fix: point FRESHTUNE_HOME at a folder"):
+        database.look()
+
+
 def test_a_file_that_is_no_database(database: Database) -> None:
     database.connection.close()
     database.path.write_bytes(b"certainly not a database" * 100)
