@@ -183,9 +183,10 @@ def _query(sql: Sql) -> str:
 
 
 def _check_columns(connection: Connection, sql: Sql, wanted: Sequence[str]) -> None:
-    from sqlalchemy import text
+    from sqlalchemy import literal_column, select, text
 
-    found = list(connection.execute(text(f"SELECT * FROM ({_query(sql)}) AS q WHERE 1 = 0")).keys())  # noqa: S608
+    rows = text(_query(sql)).columns().subquery("q")
+    found = list(connection.execute(select(literal_column("*")).select_from(rows).where(text("1 = 0"))).keys())
     for field, column in (("key", sql.key), ("watermark", sql.watermark)):
         if column is not None and found.count(column) != 1:
             there = "no column" if column not in found else "more than one column"

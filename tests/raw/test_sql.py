@@ -119,6 +119,16 @@ def test_every_row_is_in_one_window_and_read_as_rows_of_files_are(database: Data
     }
 
 
+def test_rows_that_differ_in_their_key_alone_are_all_counted(database: Database, read_files: Read) -> None:
+    database.insert(*((number, "same", "ham", 0) for number in range(40)))
+    seen = database.look(keep=(), window=1)
+    assert len(digests(seen)) == 1
+    raw = read_files({file.name: Path(file.path).read_bytes() for file in seen.files})
+    told = {name: raw.measurements[name] for name in ("files", "rows_read", "rows", "repeated")}
+    assert told == {"files": 40, "rows_read": 40, "rows": 1, "repeated": 39}
+    assert len(raw.origins) == 40
+
+
 def test_windows_are_called_by_the_keys_of_their_rows(database: Database) -> None:
     database.insert(*numbered(3, start=7))
     assert [file.name for file in database.look().files] == [f"sql:{ENV}[7…9].jsonl"]
