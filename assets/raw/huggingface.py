@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from assets.config.home import project_root
-from assets.errors import ConfigurationError, DataError, FreshtuneError, TransientError
+from assets.config.home import home, project_root
+from assets.errors import ConfigurationError, DataError, FreshtuneError, TransientError, explained
 from assets.raw.kinds import COMPRESSED, SUFFIXES
 from assets.store.step import FileIndex, ObservedFile
+from assets.store.storage import LocalStorage
 
 if TYPE_CHECKING:
     from assets.config.sources import HuggingFace
@@ -149,25 +150,32 @@ def _no_split(split: str, splits: Sequence[str]) -> ConfigurationError:
 def _snapshot(repository: str, revision: str) -> tuple[Path, list[str]]:
     """Folder of the commit that a revision means now, and the files that the commit has.
 
-    Without a network it is the commit that it meant when the hub was asked last, with the files that are here.
+    Without a network it is the commit that it meant when the hub was asked last.
     """
-    from huggingface_hub import list_repo_files, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # of httpx or httpx2, by its version
 
-    what = f"{repository}@{revision}"
     try:
         folder = Path(
             snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=["README.md"])
         )
+        return folder, _listing(repository, folder.name)
     except (HTTPError, OSError) as error:
-        raise _hub_error(what, error) from error
+        said = explained(error, home().path) if isinstance(error, OSError) else None
+        raise said or _hub_error(f"{repository}@{revision}", error) from error
+
+
+def _listing(repository: str, commit: str) -> list[str]:
+    """Every file of a commit. It is kept: the files that happen to be in the hub's cache may be some of them only."""
+    from huggingface_hub import list_repo_files
+
+    kept, name = LocalStorage(home().path / "spool" / "hub"), f"{repository.replace('/', '--')}/{commit}.json"
     try:
-        held = list_repo_files(repository, repo_type="dataset", revision=folder.name)
-    except (HTTPError, OSError) as error:
-        held = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        if not any(_is_data(path) for path in held):
-            raise _hub_error(what, error) from error
-    return folder, sorted(held)
+        found: list[str] = json.loads(kept.read(name))
+    except (FileNotFoundError, ValueError):
+        found = sorted(list_repo_files(repository, repo_type="dataset", revision=commit))
+        kept.replace(name, json.dumps(found).encode())
+    return found
 
 
 def _download(repository: str, commit: str, paths: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -251,11 +250,17 @@ def test_without_a_network_it_is_what_it_was_last(hub: Hub) -> None:
     seen = look("owner/name")
     hub.offline = True
     assert look("owner/name") == seen
-    hub.offline = False
-    look("owner/name", split="train")
     hub.push({**FILES, "data/test-0.csv": "text,label\n"})
-    hub.offline = True
     assert look("owner/name") == seen
+
+
+def test_without_a_network_some_files_are_not_taken_for_all(hub: Hub) -> None:
+    hub.push(FILES)
+    seen = look("owner/name", split="validation")
+    hub.offline = True
+    assert look("owner/name", split="validation") == seen
+    with pytest.raises(TransientError, match="cannot be fetched from the hub"):
+        look("owner/name")
 
 
 def test_a_network_that_fails_after_the_first_answer(hub: Hub) -> None:
@@ -345,23 +350,3 @@ def test_hub_errors(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
     with pytest.raises(kind, match=message):
         look("owner/name")
-
-
-def test_the_real_client_finds_in_its_cache_what_it_was_given(
-    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    import huggingface_hub.constants
-
-    cache = root / "hub"
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    kept = cache / "datasets--owner--name"
-    snapshot = kept / "snapshots" / COMMITS[0]
-    (snapshot / "data").mkdir(parents=True)
-    (kept / "refs").mkdir()
-    (kept / "refs" / "main").write_text(COMMITS[0])
-    (snapshot / "data" / "train.csv").write_text("text,label\none,ham\n")
-    with caplog.at_level(logging.WARNING):
-        assert names(look("owner/name")) == [f"{URL}data/train.csv"]
-    with pytest.raises(TransientError, match="cannot be fetched from the hub"):
-        look("owner/other")
