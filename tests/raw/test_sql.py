@@ -11,8 +11,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ from assets.config.pipeline import ClassificationTask, Columns, Pipeline, Pretra
 from assets.config.sources import Sql
 from assets.errors import ConfigurationError, DataError, FreshtuneError, TransientError
 from assets.raw.sources import observe
-from assets.raw.values import as_json, restored, stored
 from assets.raw.windows import STATE, UNNAMED_SECONDS, UNUSED_SECONDS
 from assets.store.index import FileIndex
 from assets.store.step import Observation, ObservedFile
@@ -295,35 +292,6 @@ def test_windows_that_no_look_names_are_removed_after_a_while(
     monkeypatch.setattr(time, "time", lambda: started + UNUSED_SECONDS + 2 * UNNAMED_SECONDS)
     database.look(query=f"{QUERY} WHERE id < 5")
     assert not new.parent.exists()
-
-
-def test_values_are_written_in_one_form() -> None:
-    east = timezone(timedelta(hours=2))
-    values = {
-        "text": "text", None: None, True: "true", 7: "7", 2.0: "2", 0.25: "0.25", Decimal("1.50"): "1.5",
-        Decimal("1E+3"): "1000", Decimal(100): "100", Decimal("-0.0"): "0", Decimal("0.1000"): "0.1",
-        Decimal("12345678901234567890123456789012.5"): "12345678901234567890123456789012.5",
-        date(2026, 1, 2): "2026-01-02", datetime(2026, 1, 2, 3, 4): "2026-01-02T03:04:00",  # noqa: DTZ001
-        datetime(2026, 1, 2, 3, 4, tzinfo=east): "2026-01-02T01:04:00+00:00",
-        uuid.UUID(int=1): "00000000-0000-0000-0000-000000000001",
-    }  # fmt: skip
-    for value, written in values.items():
-        assert as_json(value) == written
-    assert as_json(Decimal("NaN")) == "NaN"
-    assert as_json(memoryview(b"\0\xff")) == {"bytes": 2, "begin": "00ff"}
-    assert as_json([{"a": date(2026, 1, 2)}]) == [{"a": "2026-01-02"}]
-
-
-@given(
-    st.one_of(
-        st.text(), st.integers(), st.floats(allow_nan=False), st.decimals(allow_nan=False), st.dates(), st.datetimes(),
-        st.datetimes(timezones=st.just(UTC)),
-    )
-)  # fmt: skip
-def test_a_watermark_comes_back_as_it_was(mark: Any) -> None:
-    written = json.loads(json.dumps(stored(mark)))
-    assert restored(written) == mark
-    assert type(restored(written)) is type(mark)
 
 
 def test_what_is_no_text_goes_to_quarantine(database: Database, read_files: Read) -> None:
