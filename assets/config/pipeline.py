@@ -12,12 +12,16 @@ import zoneinfo
 from datetime import UTC
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from assets.config.section import Section
+from assets.config.sources import HuggingFace, Sql
 from assets.times import parse_time
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
+PLACES = ("files", "sql", "huggingface")
+"""Fields of `source` that say where rows come from."""
 OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripped", "text_script", "text_language"}
 """Names of columns that the steps add; no column of the source may be carried along under them."""
 
@@ -75,12 +79,6 @@ def _no_template(value: Any) -> Any:
     return value
 
 
-class Section(BaseModel):
-    """Base of every section: frozen, strict about unknown fields, documented by the docstrings of its fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
 class ClassificationTask(Section):
     """One label for each text."""
 
@@ -112,11 +110,15 @@ class Columns(Section):
 
 
 class Source(Section):
-    """Labelled examples as files."""
+    """Labelled examples: exactly one of `files`, `sql` and `huggingface` says where they come from."""
 
-    files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-    """Paths, globs (`data/*.csv`, relative to the project's folder) or files of an installed package
-    (`package://NAME/path`)."""
+    files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = ()
+    """Paths, globs (`data/*.csv`, relative to the project's folder), URLs (`s3://bucket/data/*.csv`) or files of an
+    installed package (`package://NAME/path`)."""
+    sql: Sql | None = None
+    """A query of a database."""
+    huggingface: HuggingFace | None = None
+    """A data set of the Hugging Face hub, or a folder that `datasets` wrote."""
     format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "arrow", "label_studio"] = "auto"
     """What the files are, each plain or compressed by gzip or zstd; `auto` goes by the ending of each name, that before
     `.gz` or `.zst`. `json` is one array of objects, `arrow` also streams and Feather, `label_studio` its export."""
@@ -133,6 +135,21 @@ class Source(Section):
     mode: Literal["mirror", "append"] = "mirror"
     """What becomes of rows whose file is changed or gone. `mirror`: the rows are what the source holds now. `append`:
     what was once taken in stays, so that a file may be taken away."""
+    labels: dict[str, str] | None = None
+    """Labels as the source has them → labels of the task, for those that were renamed (`{junk: spam}`). Applied where
+    rows are read; a label that is not here stays as it is."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        given = [name for name in PLACES if getattr(self, name)]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise ValueError(f"exactly one of {', '.join(PLACES)} says where rows come from; given: {found}")
+        # What does not count must not look as if it did.
+        about_files = sorted({"format", "names", "quoting", "encoding"} & self.model_fields_set)
+        if self.sql is not None and about_files:
+            raise ValueError(f"{', '.join(about_files)}: only files have that, and rows come from sql; leave it out")
+        return self
 
     @model_validator(mode="after")
     def _names_cover_columns(self) -> Self:
@@ -166,7 +183,7 @@ class Expectation(Section):
 
     type: Annotated[str, Field(pattern=r"^expect_[a-z0-9_]+$")]
     """Name as Great Expectations writes it, for instance `expect_column_value_lengths_to_be_between`."""
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field(default={})
     """Its arguments; columns are `text`, `label` and those of `source.columns.keep`."""
     severity: Literal["critical", "warning"] = "critical"
     """`critical`: failing rows go to quarantine, a failing whole-table expectation blocks. `warning`: said only."""
@@ -393,6 +410,14 @@ class Pipeline(Section):
     """When to run without being asked, or null."""
     sensor: Sensor | None = Sensor()
     """How to watch the source, or null."""
+
+    @model_validator(mode="after")
+    def _renamed_to_labels_of_the_task(self) -> Self:
+        known = self.task.labels
+        for old, new in (self.source.labels or {}).items():
+            if new not in known:
+                raise ValueError(f"source.labels: {old} → {new}: {new} is not among task.labels: {', '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _grouped_by_what_is_kept(self) -> Self:

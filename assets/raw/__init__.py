@@ -35,6 +35,7 @@ STEP = Step(
         "source.quoting",
         "source.encoding",
         "source.columns",
+        "source.labels",
         "source.mode",
         "splits.frozen",
         "run.sample",

@@ -28,6 +28,8 @@ REFUSED = (
     pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary,
 )  # fmt: skip
 """Types of which no value is a text or a number."""
+LONGEST_NAME = 1_000
+"""Longest name of a class, in characters; a list with a longer one is taken for none."""
 END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
@@ -55,7 +57,8 @@ def _parse(name: str, data: bytes, wanted: Sequence[str], form: str, batches: An
     rows = size = 0
     try:
         for batch in batches(name, data, wanted):
-            columns = [batch.column(column) for column in wanted]
+            names = _class_names(batch.schema)
+            columns = [_named(batch.column(column), names.get(column)) for column in wanted]
             size += sum(map(_size, columns)) + ROW_BYTES * batch.num_rows * len(columns)
             refuse_bomb(name, len(data), size)
             parsed.append(_batch(columns, wanted, rows))
@@ -123,6 +126,32 @@ def _batch(columns: Sequence[pa.Array], wanted: Sequence[str], before: int) -> P
         return json.dumps(dict(zip(wanted, record, strict=True)), ensure_ascii=False)
 
     return assemble(wanted, values, lines.tolist(), [], shown, damaged=True)
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Names of the classes of each column that `datasets` wrote as numbers (ClassLabel), from the file's own schema."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        classes = {column: told["names"] for column, told in features.items() if told.get("_type") == "ClassLabel"}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+    # A name is repeated for each of its rows.
+    return {
+        column: names
+        for column, names in classes.items()
+        if isinstance(names, list) and all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in names)
+    }
+
+
+def _named(values: pa.Array, names: Sequence[str] | None) -> pa.Array:
+    """Numbers of classes as their names, -1 (no class) as null; a number that has no name stays one."""
+    if names is None or not pa.types.is_integer(values.type):
+        return values
+    numbers = values.cast(pa.int64())
+    inside = pc.and_(pc.greater_equal(numbers, 0), pc.less(numbers, len(names)))
+    known = pa.array(names, pa.string()).take(pc.if_else(inside, numbers, pa.scalar(None, pa.int64())))
+    none = pa.scalar(None, pa.string())
+    return pc.if_else(pc.equal(numbers, -1), none, pc.coalesce(known, numbers.cast(pa.string())))
 
 
 def _texts(values: pa.Array) -> pa.Array | None:

@@ -53,6 +53,7 @@ def read(
     quoting: str,
     encoding: str,
     columns: dict[str, Any],
+    labels: dict[str, str] | None,
     mode: Mode,
     frozen: Mapping[str, Any] | None,
     sample: int | None,
@@ -77,14 +78,15 @@ def read(
         quoting: `auto`, `minimal` or `none`.
         encoding: of text files.
         columns: names of the columns: `text`, `label` and a list `keep`.
+        labels: labels as the source has them → labels of the task, or None.
         mode: what becomes of rows whose file is gone: `mirror` or `append`.
         frozen: which rows are the frozen test set: `files`, or `column` and `value`; or None.
         sample: keep only so many rows, those with the lowest row_id, or None.
 
     Returns:
-        files, bytes, rows_read (retained ones too), rows, rejected, repeated, retained (rows of files that are gone),
-        remembered (texts of rows that are gone), labels (the hundred most frequent), samples; with a frozen test set
-        frozen (rows of it).
+        files, bytes, rows_read (retained ones too), rows, rejected, repeated, renamed (rows whose label was, of equal
+        files counted once), retained (rows of files that are gone), remembered (texts of rows that are gone), labels
+        (the hundred most frequent), samples; with a frozen test set frozen (rows of it).
 
     Raises:
         DataError: a file is not what it should be, lacks a column, or there are no rows at all, or none in the frozen
@@ -96,7 +98,9 @@ def read(
     assert build.part is not None
     source = build.externals["source"]
     wanted = [columns["text"], columns["label"], *columns["keep"]]
-    options = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted}
+    options: dict[str, Any] = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted}
+    if labels:
+        options["labels"] = labels
     gathered = batches(source.files, format)
     parts: list[Part] = []
     faults: list[DataError] = []
@@ -139,6 +143,9 @@ def read(
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
     gone = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
     _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, gone)
+    renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
+    if renamed:
+        build.progress.message(f"{renamed:,} rows have a label that source.labels renames")
     measured = _measure(build, shards, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
     if frozen is not None:
         some = ids[kept & frozen_rows(shards, ids, source.files, frozen)]
@@ -146,7 +153,7 @@ def read(
         pq.write_table(table, build.content / FROZEN, compression="zstd")
         measured["frozen"] = len(some)
     retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
-    return {**measured, "retained": retained, "remembered": len(gone)}
+    return {**measured, "renamed": renamed, "retained": retained, "remembered": len(gone)}
 
 
 def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, list[ObservedFile]]]:

@@ -21,11 +21,12 @@ from assets.raw.delimited import delimiter_of, parse_delimited
 from assets.raw.kinds import refuse_impostor
 from assets.raw.objects import parse_json, parse_jsonl, parse_label_studio
 from assets.raw.parse import Fault, Parsed
+from assets.raw.remote import read_bytes
 from assets.store.digests import write_json
 from assets.store.tables import Ids, distinct, id_column, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from assets.store.step import Build, Measurements, ObservedFile
 
@@ -38,7 +39,14 @@ BATCH_ROWS = 1 << 16
 
 
 def parse(
-    build: Build, *, form: str, names: Sequence[str] | None, quoting: str, encoding: str, wanted: Sequence[str]
+    build: Build,
+    *,
+    form: str,
+    names: Sequence[str] | None,
+    quoting: str,
+    encoding: str,
+    wanted: Sequence[str],
+    labels: Mapping[str, str] | None = None,
 ) -> Measurements:
     """Parse files of one format.
 
@@ -57,9 +65,10 @@ def parse(
         quoting: `auto`, `minimal` or `none`.
         encoding: of text files, or `auto`.
         wanted: columns that hold the text, the label, and whatever else is carried along.
+        labels: label as the files have it → label that the row gets, or None.
 
     Returns:
-        rows, rejected.
+        rows, rejected; renamed (rows read whose label was) where there are labels.
 
     Raises:
         DataError: a file is not what it should be or lacks a column.
@@ -78,6 +87,9 @@ def parse(
     if wrong:
         raise together(wrong)
     rows = pa.concat_tables(found.rows for found in parsed).rename_columns(columns)
+    told: Measurements = {}
+    if labels is not None:
+        rows, told["renamed"] = _renamed(rows, labels)
     ids = row_ids(rows)
     firsts, which = distinct(ids)
     faults = [fault for found in parsed for fault in found.faults]
@@ -100,7 +112,16 @@ def parse(
     write_table(build.content / "places.feather", pa.table(places), compressed=True)
     lines = [len(found.lines) + len(found.faults) for found in parsed]
     write_json(build.content / "files.json", [[file.sha256, read] for file, read in zip(files, lines, strict=True)])
-    return {"rows": len(firsts), "rejected": rejected.num_rows}
+    return {"rows": len(firsts), "rejected": rejected.num_rows, **told}
+
+
+def _renamed(rows: pa.Table, labels: Mapping[str, str]) -> tuple[pa.Table, int]:
+    """Rows with the labels that theirs were renamed to, and how many that are."""
+    place = rows.schema.get_field_index("label")
+    which = pc.index_in(rows["label"], value_set=pa.array(list(labels), pa.string()))
+    new = pa.chunked_array([pa.array(list(labels.values()), pa.string())]).take(which)
+    renamed = rows.set_column(place, "label", pc.coalesce(new, rows["label"]))
+    return renamed, rows.num_rows - which.null_count
 
 
 def together(faults: Sequence[DataError]) -> DataError:
@@ -195,7 +216,7 @@ def _parsed(
 def _bytes(file: ObservedFile) -> bytes:
     """The very bytes that were observed: the digest is taken of what is parsed, not of a second reading."""
     try:
-        data = Path(file.path).read_bytes()
+        data = read_bytes(file.path) if "://" in file.path else Path(file.path).read_bytes()
     except OSError as error:
         raise TransientError(
             f"cannot be read any more: {error.strerror or error}", where=file.name, fix="run again"

@@ -15,13 +15,15 @@ from assets.store.packages import SCHEME, package_path
 from assets.store.step import FileIndex, Observation, ObservedFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from assets.config.pipeline import Pipeline
 
 WHERE = "source.files"
 
 
 def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
-    """Look at every file of the source.
+    """Look at the source: its files, or what stands for files where it is a query or a data set.
 
     Args:
         config: the pipeline's configuration.
@@ -29,33 +31,46 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
 
     Returns:
         `{"source": …}`, files ordered by name. A name is a path relative to the project, an absolute path outside of
-        it, a `package://` URL as configured, or the URL of a file elsewhere.
+        it, a `package://` URL as configured, the URL of a file elsewhere, or `sql:VARIABLE[keys].jsonl` for a window of
+        a query's rows.
 
     Raises:
-        ConfigurationError: a package or a file is not there, a pattern matches nothing, or a path is a folder; in
-            `mode: append` files may be gone.
-        DataError: a file cannot be read.
-        TransientError: a file elsewhere cannot be reached.
+        ConfigurationError: what is configured is not there, or may not be read; in `mode: append` files may be gone.
+        DataError: it is not what it should be.
+        TransientError: it cannot be reached.
     """
+    source = config.source
+    wanted = (source.columns.text, source.columns.label, *source.columns.keep)
+    # Each imports what the others do not need: a plan of files is not to wait for it.
+    if source.sql is not None:
+        from assets.raw.sql import look as look_at_rows
+
+        return _seen(f"sql:{source.sql.url_env}", look_at_rows(source.sql, wanted, index))
+    if source.huggingface is not None:
+        from assets.raw.huggingface import look as look_at_dataset
+
+        return _seen(source.huggingface.name, look_at_dataset(source.huggingface, index))
+    return _seen(", ".join(source.files), _in_files(source.files, index, may_be_gone=source.mode == "append"))
+
+
+def _seen(location: str, files: Iterable[ObservedFile]) -> dict[str, Observation]:
+    files = tuple(sorted(files, key=lambda file: file.name))
+    digest = digest_json([[file.name, file.sha256] for file in files])
+    return {"source": Observation(kind="source", location=location, digest=digest, files=files)}
+
+
+def _in_files(entries: Sequence[str], index: FileIndex, *, may_be_gone: bool) -> Iterable[ObservedFile]:
     root = project_root()
     found: dict[str, ObservedFile] = {}
-    for entry in config.source.files:
+    for entry in entries:
         if "://" in entry and not entry.startswith(SCHEME):
             found |= {file.name: file for file in elsewhere(entry, index)}
             continue
         paths = {entry: package_path(entry, WHERE)} if entry.startswith(SCHEME) else _on_disk(entry, root)
-        if not paths and config.source.mode == "mirror":
+        if not paths and not may_be_gone:
             raise _no_match(entry, root)
         found |= {name: _look(name, path, index) for name, path in paths.items() if name not in found}
-    files = tuple(found[name] for name in sorted(found))
-    return {
-        "source": Observation(
-            kind="source",
-            location=", ".join(config.source.files),
-            digest=digest_json([[file.name, file.sha256] for file in files]),
-            files=files,
-        )
-    }
+    return found.values()
 
 
 def _on_disk(entry: str, root: Path) -> dict[str, Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,7 +140,7 @@ def _on_same_rows(build: Build, champion: str, metrics: Mapping[str, Any]) -> Sa
     labels = metrics["confusion"]["labels"]
     known = _read_json(build.stored(champion) / "model" / "config.json")["id2label"].values()
     if set(known) != set(labels):
-        return SameRows(0, 0, f"it answers with other labels ({', '.join(known)})")
+        return SameRows(0, 0, _other_labels(list(known), labels))
 
     columns = ["row_id", "label", "predicted"]
     new = pq.read_table(build.inputs["evaluation"] / "predictions.parquet", columns=columns).to_pydict()
@@ -165,6 +165,15 @@ def _on_same_rows(build: Build, champion: str, metrics: Mapping[str, Any]) -> Sa
         only_champion=differ.count((False, True)),
         both_wrong_differently=differ.count((False, False)),
     )
+
+
+def _other_labels(known: Sequence[str], labels: Sequence[str]) -> str:
+    """Why a champion that knows other labels is not compared: on rows of a label that it never learned it must lose."""
+    new = ", ".join(label for label in labels if label not in known)
+    gone = ", ".join(label for label in known if label not in labels)
+    never = f"it never learned {new}" if new else ""
+    no_more = f"the task has {gone} no more" if gone else ""
+    return f"it answers with other labels ({', '.join(known)}): {' and '.join(filter(None, (never, no_more)))}"
 
 
 def _of_present_labels(metrics: Mapping[str, Any]) -> dict[str, float]:

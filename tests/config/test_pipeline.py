@@ -9,13 +9,17 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from assets.config import pipeline as schema
-from assets.config.pipeline import Pipeline, Section
+from assets.config.pipeline import Pipeline
+from assets.config.section import Section
 
 NEEDED: dict[str, Any] = {
     "task": {"labels": ["ham", "spam"]},
     "source": {"files": ["data/*.csv"]},
     "base_model": {"name": "tiny"},
 }
+
+
+SQL = {"url_env": "DB", "query": "SELECT * FROM x", "key": "id"}
 
 
 def make(**sections: Any) -> Pipeline:
@@ -71,6 +75,21 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
         ({"task": {"labels": ["a"]}}, "at least 2 items"),
         ({"task": {"labels": ["a", "b", "a"]}}, "repeated: a"),
         ({"source": {"files": []}}, "at least 1 item"),
+        ({"source": {}}, "exactly one of files, sql, huggingface says where rows come from; given: none"),
+        ({"source": {"files": ["x"], "sql": SQL}}, "exactly one of .*; given: files and sql"),
+        ({"source": {"sql": SQL, "huggingface": {"name": "x"}}}, "exactly one of .*; given: sql and huggingface"),
+        ({"source": {"sql": SQL, "format": "csv"}}, "format: only files have that, and rows come from sql"),
+        (
+            {"source": {"sql": {**SQL, "query": "/* new */ DELETE FROM x"}}},
+            "this begins with DELETE; accepted: one SEL",
+        ),
+        ({"source": {"sql": {**SQL, "query": " -- "}}}, "this is empty; accepted: one SELECT"),
+        ({"source": {"sql": {**SQL, "overlap": 5}}}, "overlap: without a watermark no row is newer than another"),
+        ({"source": {"sql": {**SQL, "url_env": "MY URL"}}}, "this is no name of an environment variable; accepted: le"),
+        (
+            {"source": {"files": ["x"], "labels": {"junk": "spam", "fine": "good"}}},
+            "source.labels: fine → good: good is not among task.labels: ham, spam",
+        ),
         ({"source": {"files": ["x"], "names": ["a", "a"]}}, "repeated: a"),
         (
             {"source": {"files": ["x"], "columns": {"text": "a", "label": "a"}}},
@@ -111,6 +130,14 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
 def test_what_cannot_be_is_refused(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         make(**sections)
+
+
+def test_a_url_where_the_name_of_a_variable_belongs_is_not_repeated() -> None:
+    url = "postgresql://me:hidden-word@host/db"
+    with pytest.raises(ValidationError, match="this is a URL, and URLs hold passwords; accepted: the name") as caught:
+        make(source={"sql": {**SQL, "url_env": url, "url": url, "window": url, "key": [url]}})
+    assert caught.value.error_count() == 4
+    assert "hidden" not in f"{caught.value} {caught.value.errors()} {caught.value.__cause__} {caught.value.__context__}"
 
 
 @pytest.mark.parametrize("cron", ["0 3 * * *", "*/5 * * * 1-5", "@daily"])

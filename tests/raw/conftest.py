@@ -74,6 +74,7 @@ def read_files(make_build: Callable[..., Build], publish: Callable[[Path], Path]
             "columns": {"text": "text", "label": "label", "keep": list(keep)},
             "mode": "mirror",
             "frozen": None,
+            "labels": None,
             "sample": None,
         }
         measurements = read(build, **{**defaults, **arguments})

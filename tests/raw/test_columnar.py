@@ -236,3 +236,48 @@ def test_bombs(monkeypatch: pytest.MonkeyPatch, parse: Any, data: bytes) -> None
         parse("f", data, WANTED)
     if parse is parse_parquet:
         assert max(told) <= 60_000_000
+
+
+def classes(names: object, kind: str = "ClassLabel") -> dict[bytes, bytes]:
+    """Metadata of a schema as `datasets` writes them."""
+    features = {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": names, "_type": kind}}
+    return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [parquet_bytes, arrow_bytes, lambda table: arrow_bytes(table, stream=True)],
+    ids=["parquet", "file", "stream"],
+)
+def test_numbers_of_classes_are_their_names(make: Callable[[pa.Table], bytes]) -> None:
+    numbers = pa.array([0, 1, -1, None, 2, -7, 1], pa.int64())
+    table = pa.table({"text": pa.array(list("abcdefg")), "other": numbers, "label": numbers})
+    data = make(table.replace_schema_metadata(classes(["ham", "spam"])))
+    parse = parse_parquet if make is parquet_bytes else parse_arrow
+    found = list(
+        zip(*(column.to_pylist() for column in parse("x", data, ("text", "label", "other")).rows.columns), strict=True)
+    )
+    assert [values[1] for values in found] == ["ham", "spam", None, None, "2", "-7", "spam"]
+    assert [values[2] for values in found] == ["0", "1", "-1", None, "2", "-7", "1"]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {b"huggingface": b"{"}, {b"huggingface": b"[]"}, {b"huggingface": b'{"info": {"features": {"label": 1}}}'},
+        None, classes(None), classes("ham"), classes([1, 2]), classes(["ham", "x" * 1001]),
+        classes(["ham", "spam"], "Value"),
+    ],
+)  # fmt: skip
+def test_metadata_that_name_no_classes_leave_numbers(metadata: dict[bytes, bytes] | None) -> None:
+    table = pa.table({"text": ["a"], "label": [1]}).replace_schema_metadata(metadata)
+    assert items(parse_parquet("x", parquet_bytes(table), WANTED)) == [(1, ("a", "1"))]
+
+
+def test_names_of_classes_do_not_make_a_small_file_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table({"text": ["a"] * 5000, "label": [0] * 5000}).replace_schema_metadata(classes(["x" * 1000]))
+    data = parquet_bytes(table, row_group_size=5000)
+    sizes: list[int] = []
+    monkeypatch.setattr(columnar, "refuse_bomb", lambda _name, _packed, size: sizes.append(size))
+    parse_parquet("x", data, WANTED)
+    assert sizes[-1] > 5_000_000

@@ -18,7 +18,7 @@ from assets.errors import ConfigurationError, DataError, TransientError
 from assets.progress import Event
 from assets.raw import STEP
 from assets.store.digests import digest_json
-from assets.store.step import Build
+from assets.store.step import Build, Observation
 from tests.raw.conftest import Read, observed
 
 PROPERTY = settings(
@@ -136,14 +136,16 @@ def test_a_file_that_changes_after_it_was_observed(make_build: Callable[..., Bui
     with pytest.raises(TransientError, match=r"a\.csv: the file changed while it was read\n  fix: run again"):
         read(
             make_build(externals={"source": source}),
-            format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, mode="mirror", frozen=None,
+            format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, labels=None, mode="mirror",
+            frozen=None,
             sample=None,
         )  # fmt: skip
     path.unlink()
     with pytest.raises(TransientError, match=r"a\.csv: cannot be read any more: No such file"):
         read(
             make_build(externals={"source": source}),
-            format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, mode="mirror", frozen=None,
+            format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, labels=None, mode="mirror",
+            frozen=None,
             sample=None,
         )  # fmt: skip
 
@@ -234,3 +236,40 @@ def test_the_declaration_names_the_function_and_its_arguments() -> None:
     arguments = list(inspect.signature(read).parameters)[1:]
     assert STEP.function == f"{read.__module__}:{read.__name__}"
     assert sorted(path.rsplit(".", 1)[-1] for path in STEP.configuration) == sorted(arguments)
+
+
+def test_renamed_labels_need_no_edit_of_the_data(read_files: Read, events: list[Event]) -> None:
+    files = {"a.csv": csv(b"one,junk", b"two,ham", b"bad"), "b.csv": csv(b"one,spam", b"three,junk")}
+    raw = read_files(files, labels={"junk": "spam", "gone": "ham"})
+    assert raw.pairs == {("one", "spam"), ("two", "ham"), ("three", "spam")}
+    assert raw.measurements["renamed"] == 2
+    assert raw.measurements["labels"] == {"spam": 2, "ham": 1}
+    assert "2 rows have a label that source.labels renames" in [event.get("text") for event in events]
+
+    edited = {name: data.replace(b"junk", b"spam") for name, data in files.items()}
+    assert read_files(edited).content == raw.content
+    assert read_files(edited).measurements["renamed"] == 0
+
+
+def test_files_elsewhere_are_read_where_they_are(make_build: Callable[..., Build]) -> None:
+    import fsspec
+
+    from assets.raw.read import read
+    from assets.raw.remote import elsewhere
+    from assets.store.index import FileIndex
+
+    fsspec.filesystem("memory").pipe_file("/freshtune-read/a.csv", csv(b"one,x"))
+    build = make_build()
+    files = tuple(elsewhere("memory://freshtune-read/*.csv", FileIndex(build.work / "files.json")))
+    source = Observation("source", "memory://", "0", files)
+    told = read(
+        Build(**{**vars(build), "externals": {"source": source}}),
+        format="auto",
+        names=None,
+        quoting="auto",
+        encoding="auto",
+        columns={"text": "text", "label": "label", "keep": []},
+        labels=None,
+        sample=None,
+    )
+    assert told["rows"] == 1

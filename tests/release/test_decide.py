@@ -130,8 +130,18 @@ def test_a_champion_that_saw_every_row_cannot_be_compared(release: MakeRelease) 
 def test_a_champion_with_other_labels_cannot_be_compared(release: MakeRelease) -> None:
     made = release(TRUE, RIGHT, log=OLD, champion_labels=("ham", "junk"))
     assert made.decision["decision"] == "refused"
-    assert "it answers with other labels (ham, junk)" in made.message("champion")
+    assert "it answers with other labels (ham, junk): it never learned spam and the task has junk no more; only an" in (
+        made.message("champion")
+    )
     assert not made.evaluated
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [(("ham", "spam", "junk"), ": the task has junk no more; only"), (("ham",), ": it never learned spam; only")],
+)
+def test_labels_that_only_one_of_both_knows_are_named(labels: tuple[str, ...], said: str, release: MakeRelease) -> None:
+    assert said in release(TRUE, RIGHT, log=OLD, champion_labels=labels).message("champion")
 
 
 @pytest.mark.parametrize("lost", ["old", "splits-of-old"])

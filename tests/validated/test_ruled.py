@@ -180,8 +180,8 @@ def chained(
     """Content of raw, its trace, content of validated and of cleaned, and what cleaned measured."""
     columns = {"text": "text", "label": "label", "keep": []}
     build = make_build(externals={"source": observed(folder, {"a.csv": f"text,label\n{lines}".encode()})})
-    given = {"format": "auto", "names": None, "quoting": "auto", "encoding": "utf-8", "mode": "mirror", "frozen": None}
-    read(build, **given, columns=columns, sample=None)
+    given: dict[str, Any] = {"format": "auto", "names": None, "quoting": "auto", "encoding": "utf-8", "labels": None}
+    read(build, **given, columns=columns, mode="mirror", frozen=None, sample=None)
     raw, trace = publish_anew(store, build.content), build.trace
     rows = validated(raw)
     build = make_build(inputs={"validated": rows})

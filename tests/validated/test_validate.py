@@ -309,6 +309,7 @@ def test_the_same_rows_in_one_or_many_files(make_build: Callable[..., Build], st
             columns=columns,
             mode="mirror",
             frozen=None,
+            labels=None,
             sample=None,
         )
         build = make_build(inputs={"raw": publish_anew(store, build.content)})
