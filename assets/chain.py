@@ -5,27 +5,37 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from assets import cleaned, evaluation, model, raw, release, splits, validated
+from assets import cleaned, evaluation, model, raw, release, review, splits, validated
 
 if TYPE_CHECKING:
     from assets.config.pipeline import Pipeline
     from assets.store.step import Step
 
-CHAIN = (raw.STEP, validated.STEP, cleaned.STEP, splits.STEP, model.STEP, evaluation.STEP, release.STEP)
+CHAIN = (
+    raw.STEP,
+    validated.STEP,
+    cleaned.STEP,
+    review.STEP,
+    splits.STEP,
+    model.STEP,
+    evaluation.STEP,
+    release.STEP,
+)
 
 
 def chain_of(config: Pipeline) -> tuple[Step, ...]:
-    """The steps that a configuration asks for, each with those of its inputs that it asks for."""
+    """The steps that a configuration asks for, each with those of its inputs and libraries that it asks for."""
     wanted = [step for step in CHAIN if step.wanted is None or step.wanted(config)]
     names = {step.name for step in wanted}
     return tuple(
         dataclasses.replace(
             step,
-            inputs=tuple(
-                name
-                for name in step.inputs
-                if name in names and (name not in step.optional or step.optional[name](config))
-            ),
+            inputs=tuple(name for name in _asked_for(step, step.inputs, config) if name in names),
+            environment=_asked_for(step, step.environment, config),
         )
         for step in wanted
     )
+
+
+def _asked_for(step: Step, names: tuple[str, ...], config: Pipeline) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in step.optional or step.optional[name](config))

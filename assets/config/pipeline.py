@@ -187,6 +187,19 @@ class Cleaning(Section):
         return self
 
 
+class Review(Section):
+    """Likely label errors: rows whose label a classifier does not expect that was trained on the other rows."""
+
+    quarantine: bool = False
+    """Whether rows with a doubtful label are left out; `false`: they are only listed."""
+    min_confidence: Share = 0.9
+    """Least probability of the suggested label for a row to be left out."""
+    max_quarantined: Share = 0.05
+    """Largest share of the cleaned rows that may be left out before the steps after review refuse to run."""
+    max_rows: Annotated[int, Field(ge=1000)] = 50_000
+    """Rows that the classifier learns from, whatever the number of rows that it judges: it bounds what review costs."""
+
+
 class Splits(Section):
     """How rows are shared out; every text hashes to a side, and a group goes where its lowest member goes."""
 
@@ -290,6 +303,8 @@ class Pipeline(Section):
     """What a row must be like."""
     cleaning: Cleaning = Cleaning()
     """What is made the same."""
+    review: Review | None = None
+    """How likely label errors are found, or null not to look for them; `{}` makes the list."""
     splits: Splits = Splits()
     """How rows are shared out."""
     training: Training = Training()

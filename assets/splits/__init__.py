@@ -27,7 +27,9 @@ STEP = Step(
         "side, and new rows move old ones only towards train."
     ),
     function="assets.splits.split:split",
-    inputs=("cleaned",),
+    inputs=("cleaned", "review"),
+    # Without a quarantine for doubtful labels the list is for people alone.
+    optional={"review": lambda config: config.review is not None and config.review.quarantine},
     configuration=("task.labels", "splits"),
     environment=("pyarrow:major",),
     checks=(

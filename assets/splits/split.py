@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.errors import DataError
-from assets.splits.groups import connected, counted, values_of
+from assets.review.rows import quarantined
+from assets.splits.groups import connected, counted, renamed, values_of
 from assets.splits.measure import label_counts, measure
 from assets.splits.rows import OVERLAY
 from assets.splits.rule import SIDES, sides_of_groups
@@ -44,7 +45,7 @@ def split(
             for none) and `group` (the row that names it) for each of their rows. See `assets.splits.rows`.
 
     Args:
-        build: input `cleaned`.
+        build: input `cleaned`; and `review` where rows with a doubtful label are left out.
         labels: names of the classes, in the model's order.
         validation: share of rows for validation.
         test: share of rows for the test set.
@@ -71,12 +72,18 @@ def split(
     keys = as_ids(known["key"])
     overlay = read_tables([cleaned], "layout/rows.feather", ["kept", "group"])
     kept, near = overlay["kept"].to_numpy(), overlay["group"].to_numpy()
+    doubtful = np.zeros(len(kept), bool)
+    if "review" in build.inputs:
+        doubtful = kept & quarantined(build.inputs["review"], ids)
+        kept = kept & ~doubtful
     there = np.flatnonzero(kept)
     rows = there[order_of(ids.take(there, axis=0))]
-    group, values = near, None
+    group, values = renamed(near, rows), None
     if group_by is not None:
         values = values_of(read_tables(shards, "rows.feather", [group_by])[group_by])
-        group = connected(near, rows, counted(cleaned, ids), keys=keys, values=values)
+        group = connected(
+            near, rows, np.concatenate([counted(cleaned, ids), np.flatnonzero(doubtful)]), keys=keys, values=values
+        )
 
     side = sides_of_groups(at, group, validation=validation, test=test)
     # A text in quarantine may have trained an earlier model: its near-duplicates stay where they were. It has no side.

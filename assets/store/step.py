@@ -199,7 +199,8 @@ class Step:
             configuration that reading it does not show.
         inputs: names of the steps whose content it reads.
         wanted: from the configuration to whether the chain has the step; None: always.
-        optional: inputs that it reads only if the configuration says so: name → from the configuration to whether.
+        optional: inputs and libraries that matter to it only if the configuration says so: as declared → from the
+            configuration to whether.
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
         externals: from (configuration, file index) to what it reads from outside the store.

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from assets.chain import CHAIN
+from assets.chain import chain_of
 from assets.config import load
 from assets.config.home import Home, home
 from assets.config.pipeline import Pipeline
@@ -31,12 +31,15 @@ from assets.store.plan import Plan
 from assets.store.runner import Runner
 from assets.store.step import Settlement, Step
 from assets.store.store import Store
+from tests.config.test_pipeline import make
 from tests.project import ROOT, Project
 from tests.tiny import make_rows
 
 ROWS = make_rows(120, seed=3)
 UNKNOWN = make_rows(120, seed=7)
 """Rows that are not in the source."""
+CHAIN = chain_of(make())
+"""The steps that every pipeline has."""
 LIBRARIES = sorted({declared.partition(":")[0] for step in CHAIN for declared in step.environment})
 
 
