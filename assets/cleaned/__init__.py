@@ -6,6 +6,8 @@ from typing import Any
 
 from assets.store.step import Check, Measurements, Outcome, Step
 
+MASKING = ("presidio-analyzer", "phonenumbers")
+"""Libraries whose versions say which personal data is found."""
 SMALL_GROUP = 100
 """Texts that one group may always have: a share of a few rows says nothing."""
 
@@ -36,15 +38,18 @@ STEP = Step(
         "labels to quarantine, and groups near-duplicates so that they stay on one side of the split."
     ),
     function="assets.cleaned.clean:clean",
+    preflight="assets.cleaned.preflight:check",
     inputs=("validated",),
     configuration=(
         "cleaning.unicode",
         "cleaning.whitespace",
+        "cleaning.mask_pii",
         "cleaning.near_duplicates",
         "cleaning.conflicts",
         "cleaning.newest_by",
     ),
-    environment=("pyarrow:major",),
+    environment=("pyarrow:major", *MASKING),
+    optional=dict.fromkeys(MASKING, lambda config: config.cleaning.mask_pii is not None),
     checks=(
         Check(
             name="every_row_is_accounted_for",

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.cleaned import MASKING
 from assets.cleaned.conflicts import Rule, choose, read_time
 from assets.cleaned.near_duplicates import Sets, group
 from assets.cleaned.ngrams import Indices, prefixes
@@ -53,6 +54,7 @@ def clean(
     *,
     unicode: Form | None,
     whitespace: bool,
+    mask_pii: Sequence[str] | None,
     near_duplicates: Mapping[str, Any] | None,
     conflicts: Rule,
     newest_by: str | None,
@@ -63,7 +65,7 @@ def clean(
         rows.json: how many rows stay, and the digest of their identifiers, texts' keys, groups and counts in order,
             and of the texts in quarantine that hold some of them together.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
-        quarantine.parquet: row_id, text (as it came), label, expectation, detail.
+        quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail.
         layout/: links `shards` as raw has them and `prepared` (see `assets.cleaned.shard`), in the same order;
             rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each of their
             rows. See `assets.cleaned.rows`.
@@ -72,20 +74,25 @@ def clean(
         build: input `validated`.
         unicode: Unicode normal form, or None.
         whitespace: whether white space is normalised.
+        mask_pii: kinds of personal data that are masked, or None.
         near_duplicates: `similarity` and `ngram`, or None to group nothing.
         conflicts: which label stays where the same text has several; the other rows go to quarantine.
         newest_by: further column by which rows are new, or None.
 
     Returns:
         rows_in, kept, merged, quarantined, groups (of two texts or more), near_duplicates (texts in these),
-        largest_group (in texts), labels (of the rows that stay).
+        largest_group (in texts), labels (of the rows that stay); with `mask_pii` masked_rows (of rows_in), masked (of
+            these, those with each kind).
 
     Raises:
         DataError: no row is left, or a value of `newest_by` is no time.
     """
     validated = build.inputs["validated"]
     shards, digests = linked(validated, "shards"), read_links(validated)["shards"]
-    parts = _prepare(build, digests, {"unicode": unicode, "whitespace": whitespace, "near_duplicates": near_duplicates})
+    form = {"unicode": unicode, "whitespace": whitespace}
+    masked = None if mask_pii is None else _mask(build, digests, {**form, "kinds": list(mask_pii)})
+    texts_of = digests if masked is None else [part.digest for part in masked]
+    parts = _prepare(build, texts_of, {**form, "near_duplicates": near_duplicates})
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather")
     rows = _accepted(validated, shards, known)
@@ -93,6 +100,9 @@ def clean(
     contested = np.sort(equal.rows[np.repeat(equal.conflicting, equal.sizes)])
     columns = ["text"] if newest_by is None else ["text", newest_by]
     as_they_came = _some(shards, lengths, columns, rows.at[contested])
+    if masked is not None:
+        without = _some([part.content for part in masked], lengths, ["text"], rows.at[contested])
+        as_they_came = as_they_came.set_column(0, "text", without["text"])
     overlay = resolve(equal, rows.labels, _decider(conflicts, newest_by, rows, contested, as_they_came))
     if (overlay.into < 0).all():
         raise _nothing_left(overlay, as_they_came)
@@ -107,7 +117,36 @@ def clean(
     pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
     texts = as_they_came["text"].take(np.searchsorted(contested, list(overlay.conflicting)))
     pq.write_table(_quarantine(rows, overlay, texts), build.content / "quarantine.parquet", compression="zstd")
-    return _measure(rows, overlay, named, merged=len(merged))
+    measured = _measure(rows, overlay, named, merged=len(merged))
+    if masked is not None and mask_pii is not None:
+        measured |= _measure_masked(build, [part.content for part in masked], rows, mask_pii)
+    return measured
+
+
+def _mask(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -> list[Part]:
+    assert build.part is not None
+    parts = []
+    with build.progress.bar("shards masked", total=len(shards)) as advance:
+        for shard in shards:
+            parts.append(
+                build.part(
+                    "assets.cleaned.masking:mask",
+                    settings,
+                    inputs={"shard": shard},
+                    environment=("pyarrow:major", *MASKING),
+                )
+            )
+            advance(1)
+    return parts
+
+
+def _measure_masked(build: Build, masked: Sequence[Path], rows: Rows, kinds: Sequence[str]) -> Measurements:
+    bits = read_tables(masked, "masked.feather")["kinds"].to_numpy()[rows.at]
+    found = {kind: int((bits >> at & 1).sum()) for at, kind in enumerate(kinds)}
+    told = ", ".join(f"{kind} in {count:,}" for kind, count in found.items() if count)
+    count = int((bits > 0).sum())
+    build.progress.message(f"masked personal data in {count:,} of {len(bits):,} rows" + (f": {told}" if told else ""))
+    return {"masked_rows": count, "masked": found}
 
 
 def _prepare(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -> list[Part]:

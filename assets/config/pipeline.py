@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
+PersonalData = Literal["email", "phone", "credit_card", "iban", "ip_address", "url"]
 OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripped"}
 """Names of columns that the steps add; no column of the source may be carried along under them."""
 
@@ -169,6 +170,8 @@ class Cleaning(Section):
     """Unicode normal form, or null for none."""
     whitespace: bool = True
     """Whether runs of white space become one space and both ends are trimmed."""
+    mask_pii: Annotated[tuple[PersonalData, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    """Kinds of personal data that are replaced by their names, as in `<EMAIL>`, or null; needs the extra `pii`."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """When two texts are grouped, or null for exact duplicates only."""
     max_group: Share = 0.1
