@@ -20,7 +20,12 @@ def three(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = (
         step("first"),
         step("aside", inputs=("first",), wanted=lambda config: config.aside),
-        step("last", inputs=("first", "aside"), optional={"aside": lambda config: config.reads}),
+        step(
+            "last",
+            inputs=("first", "aside"),
+            environment=("always", "sometimes:major"),
+            optional={"aside": lambda config: config.reads, "sometimes:major": lambda config: config.reads},
+        ),
     )
     monkeypatch.setattr(chain, "CHAIN", steps)
 
@@ -39,3 +44,10 @@ def test_an_optional_step_is_there_and_read_only_where_the_configuration_asks_fo
 ) -> None:
     config: Any = SimpleNamespace(aside=aside, reads=reads)
     assert {each.name: each.inputs for each in chain.chain_of(config)} == expected
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_library_matters_only_where_the_configuration_asks_for_it(*, reads: bool) -> None:
+    config: Any = SimpleNamespace(aside=False, reads=reads)
+    last = chain.chain_of(config)[-1]
+    assert last.environment == (("always", "sometimes:major") if reads else ("always",))
