@@ -104,14 +104,14 @@ def finder(kinds: Sequence[str]) -> Find:
         ConfigurationError: if Presidio is not installed.
     """
     require()
-    recognisers = _recognisers()
+    by_kind = recognisers()
 
     def find(text: str) -> list[Hit]:
         return [
             Hit(result.start, result.end, kind)
             for kind in kinds
             if CANDIDATES[kind].search(text)
-            for result in recognisers[kind].analyze(text, recognisers[kind].supported_entities)
+            for result in by_kind[kind].analyze(text, by_kind[kind].supported_entities)
         ]
 
     return find
@@ -132,8 +132,8 @@ def require() -> None:
 
 
 @functools.cache
-def _recognisers() -> dict[str, Any]:
-    """Recogniser of each kind; to be asked without a language model."""
+def recognisers() -> dict[str, Any]:
+    """Presidio's recogniser of each kind; to be asked without a language model."""
     from presidio_analyzer import Pattern, PatternRecognizer
     from presidio_analyzer.predefined_recognizers import (
         CreditCardRecognizer,

@@ -158,7 +158,7 @@ def test_masking_again_changes_nothing(text: str) -> None:
 @given(TEXTS, st.sampled_from(KINDS))
 def test_a_recogniser_that_is_not_asked_would_find_nothing(text: str, kind: str) -> None:
     if CANDIDATES[kind].search(text) is None:
-        recogniser = masking._recognisers()[kind]
+        recogniser = masking.recognisers()[kind]
         assert recogniser.analyze(text, recogniser.supported_entities) == []
 
 
