@@ -94,6 +94,7 @@ def mask() -> Callable[[str], str]:
         (f"card {CARD}, or 5500-0000-0000-0004", "card <CREDIT_CARD>, or <CREDIT_CARD>"),
         (f"to {IBAN} in 2 days", "to <IBAN> in 2 days"),
         ("from 192.168.1.20, fe80::1%eth0, ::ffff:10.0.0.1", "from <IP_ADDRESS>, <IP_ADDRESS>, <IP_ADDRESS>"),
+        ("to fe80::1 or 2001:db8:0:0:0:0:0:a", "to <IP_ADDRESS> or <IP_ADDRESS>"),
         ("see https://ex.org:80/u/ada?q=1#x, www.ex.org. or ex.org/ada", "see <URL>, <URL>. or <URL>"),
         ("(HTTP://EX.ORG?user=ada)", "(<URL>)"),
     ],
@@ -155,11 +156,11 @@ def test_masking_again_changes_nothing(text: str) -> None:
 
 
 @PROPERTY
-@given(TEXTS, st.sampled_from(KINDS))
-def test_a_recogniser_that_is_not_asked_would_find_nothing(text: str, kind: str) -> None:
-    if CANDIDATES[kind].search(text) is None:
-        recogniser = masking.recognisers()[kind]
-        assert recogniser.analyze(text, recogniser.supported_entities) == []
+@given(TEXTS)
+def test_a_recogniser_that_is_not_asked_would_find_nothing(text: str) -> None:
+    for kind, recogniser in masking.recognisers().items():
+        if CANDIDATES[kind].search(text) is None:
+            assert recogniser.analyze(text, recogniser.supported_entities) == []
 
 
 def test_texts_that_are_equal_when_masked_merge(clean_rows: Clean) -> None:
