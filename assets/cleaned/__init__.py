@@ -31,6 +31,10 @@ def _largest_group_within_limit(measurements: Measurements, pipeline: Any) -> Ou
     )
 
 
+def _masks(pipeline: Any) -> bool:
+    return pipeline.cleaning.mask_pii is not None
+
+
 STEP = Step(
     name="cleaned",
     description=(
@@ -49,7 +53,7 @@ STEP = Step(
         "cleaning.newest_by",
     ),
     environment=("pyarrow:major", *MASKING),
-    optional=dict.fromkeys(MASKING, lambda config: config.cleaning.mask_pii is not None),
+    optional={"presidio-analyzer": _masks, "phonenumbers": _masks},
     checks=(
         Check(
             name="every_row_is_accounted_for",
