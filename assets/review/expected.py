@@ -47,17 +47,19 @@ def expect(
         progress: where to say how far it is.
 
     Returns:
-        Probability of each label; and which rows could be judged: those whose label other folds have too. The others
-        have no probabilities.
+        Probability of each label; and which rows could be judged: those whose label other folds have too, and none
+        where texts have nothing in common. The others have no probabilities.
     """
     from sklearn.feature_extraction.text import TfidfTransformer
 
     counted = _counts([texts[row] for row in sample.tolist()])
     columns = np.flatnonzero(np.bincount(counted.indices, minlength=counted.shape[1]) >= LEAST_ROWS)
-    weighting = TfidfTransformer(sublinear_tf=True)
-    known = weighting.fit_transform(counted[:, columns])
     probabilities = np.zeros((len(texts), count), np.float32)
     judged = np.zeros(len(texts), bool)
+    if not len(columns):
+        return probabilities, judged
+    weighting = TfidfTransformer(sublinear_tf=True)
+    known = weighting.fit_transform(counted[:, columns])
     with progress.bar("folds judged", total=FOLDS) as advance:
         for fold in range(FOLDS):
             others = folds[sample] != fold

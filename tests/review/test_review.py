@@ -143,3 +143,8 @@ def test_it_learns_from_a_sample_and_judges_all(review_rows: Review) -> None:
     right = [text in WRONG for text in found.texts]
     assert sum(right) / len(right) >= 0.7
     assert sum(right) / len(WRONG) >= 0.7
+
+
+def test_texts_that_have_nothing_in_common_are_not_judged(review_rows: Review) -> None:
+    found = review_rows([[(text, ("ham", "spam")[at % 2]) for at, text in enumerate("abcdefghij")]])
+    assert (found.suspects, found.measurements["unjudged"]) == ([], 10)
