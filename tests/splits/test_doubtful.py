@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from assets.splits.groups import connected, renamed, values_of
 from assets.splits.rows import read_side, read_sides
-from assets.splits.rule import SIDES
+from assets.splits.rule import SIDES, position, sides_of_groups
 from assets.splits.split import split
 from assets.store.store import Store
+from tests.cleaned.oracle import resolve
 from tests.conftest import MakeBuild
 from tests.splits.conftest import Batch, Clean, Row, row_id
+from tests.splits.test_growth import PROPERTY, TEXTS
 from tests.splits.test_split import SETTINGS
 from tests.tiny import make_object
 from tests.validated.conftest import publish_anew
@@ -26,6 +32,11 @@ ROWS: list[Row] = [
 
 Sides = dict[str, tuple[str, str]]
 """row id → side and group"""
+GROWING = st.lists(
+    st.tuples(TEXTS, st.sampled_from(["ham", "spam"]), st.sampled_from([None, "ann", "bob", "cid"])),
+    min_size=1,
+    max_size=20,
+)
 SplitRows = Callable[..., tuple[Sides, str]]
 
 
@@ -101,3 +112,39 @@ def test_values_stay_connected_by_near_duplicates_that_are_left_out(
     table = read_sides(publish_anew(store, build.content))
     groups = dict(zip(table["row_id"].to_pylist(), table["group"].to_pylist(), strict=True))
     assert len({groups[row_id(row)] for row in rows}) == 1
+
+
+def sides_of_texts(layout: list[Row], doubtful: Collection[str], *, by_source: bool) -> dict[str, str]:
+    """Side of every text that is kept and not doubtful, of rows that lie in this order."""
+    rows = sorted(set(layout), key=row_id)
+    cleaned = resolve([text for text, *_ in rows], [label for _, label, _ in rows], {"similarity": 0.4, "ngram": 1})
+    place = np.array([layout.index(row) for row in rows], np.intp)
+    near = np.full(len(layout), -1, np.int32)
+    near[place[list(cleaned.group)]] = place[list(cleaned.group.values())]
+    kept = [row for row in place[sorted(cleaned.kept)].tolist() if layout[row][0] not in doubtful]
+    others = sorted(set(place.tolist()) - set(kept))
+    group = renamed(near, np.array(kept, np.intp))
+    if by_source:
+        _, text = np.unique([text for text, *_ in layout], return_inverse=True)
+        values = values_of(pa.chunked_array([[source for *_, source in layout]], pa.string()))
+        keys = np.stack([text % 2, text], axis=1).astype(np.uint64)
+        group = connected(near, np.array(kept, np.intp), np.array(others, np.intp), keys=keys, values=values)
+    at = np.array([position("", text) for text, *_ in layout])
+    sides = sides_of_groups(at, group, validation=0.3, test=0.4)
+    assert all(layout[group[row]][0] not in doubtful for row in kept)
+    return {layout[row][0]: SIDES[sides[row]] for row in kept}
+
+
+@PROPERTY
+@given(GROWING, GROWING, st.sets(TEXTS, max_size=6), st.sets(TEXTS, max_size=6), st.booleans())
+def test_growth_moves_rows_only_towards_train_whatever_is_doubted(
+    rows: list[Row], more: list[Row], before: set[str], after: set[str], by_source: bool
+) -> None:
+    first, second = ({text for at, (text, *_) in enumerate(rows) if at % 3 == which} for which in range(2))
+    one = sides_of_texts(rows, before | first, by_source=by_source)
+    other = sides_of_texts(rows + more, after | second, by_source=by_source)
+    for text in one.keys() & other.keys():
+        assert SIDES.index(other[text]) <= SIDES.index(one[text])
+    # What is doubted no more goes back to its group.
+    back = sides_of_texts(rows + more, set(), by_source=by_source)
+    assert {text: back[text] for text in other} == other
