@@ -201,8 +201,9 @@ def reuse(project: Project) -> dict[str, Any]:
 
     Runs are in one process over an instance on SQLite, in turn; milliseconds a step.
     """
-    steps = [step for step in opened(project).chain if not step.decides]
-    empty = empty_assets(opened(project), steps)
+    runner = opened(project)
+    steps = [step for step in runner.chain if not step.decides]
+    empty = empty_assets(runner, steps)
     kinds: dict[str, Callable[[int], tuple[dg.Definitions, str, str]]] = {
         "empty": lambda _: (empty, "empty_job", "empty"),
         "fresh": lambda _: (definitions_of(project, "default"), "tiny_job", "tiny"),

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from assets.chain import CHAIN
+from assets.chain import chain_of
 from assets.session import open_runner
 from assets.store.runner import StepResult
+from tests.config.test_pipeline import make
 from tests.project import ROWS, STEPS, Project, actions, digests
 from tests.tiny import LABELS, make_rows
 
@@ -94,7 +95,7 @@ def planned(project: Project) -> dict[str, list[str]]:
 
 
 def test_the_steps_here_are_those_of_the_chain() -> None:
-    assert tuple(step.name for step in CHAIN) == STEPS
+    assert tuple(step.name for step in chain_of(make())) == STEPS
 
 
 def test_first_run_builds_everything_and_promotes(first: tuple[Project, dict[str, Any]]) -> None:

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HEAVY = {"torch", "transformers", "great_expectations", "mlflow", "pandas", "datasets", "sklearn", "matplotlib"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "great_expectations",
+    "mlflow",
+    "pandas",
+    "datasets",
+    "sklearn",
+    "matplotlib",
+    "presidio_analyzer",
+    "spacy",
+}
 PLAN = "from assets.session import open_runner; open_runner('sms_spam').plan()"
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from assets.store.step import Check, Measurements, Outcome, Step
 
+MASKING = ("presidio-analyzer", "phonenumbers")
+"""Libraries whose versions say which personal data is found."""
 SMALL_GROUP = 100
 """Texts that one group may always have: a share of a few rows says nothing."""
 
@@ -36,16 +38,19 @@ STEP = Step(
         "labels to quarantine, and groups near-duplicates so that they stay on one side of the split."
     ),
     function="assets.cleaned.clean:clean",
+    preflight="assets.cleaned.preflight:check",
     inputs=("validated", "raw"),
     optional={"raw": lambda config: config.splits.frozen is not None},
     configuration=(
         "cleaning.unicode",
         "cleaning.whitespace",
+        "cleaning.mask_pii",
         "cleaning.near_duplicates",
         "cleaning.conflicts",
         "cleaning.newest_by",
     ),
     environment=("pyarrow:major",),
+    libraries=lambda config: () if config.cleaning.mask_pii is None else MASKING,
     checks=(
         Check(
             name="every_row_is_accounted_for",

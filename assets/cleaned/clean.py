@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.cleaned import MASKING
 from assets.cleaned.conflicts import Rule, choose, read_time
 from assets.cleaned.near_duplicates import Sets, group
 from assets.cleaned.ngrams import Indices, prefixes
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.errors import DataError
-from assets.raw.rows import GONE, frozen_ids, gone_digest, shard_ids
-from assets.store.digests import write_json
+from assets.raw.rows import frozen_ids, shard_ids
+from assets.store.digests import canonical_json, digest_json, write_json
 from assets.store.links import linked, read_links, write_links
 from assets.store.tables import (
     Ids,
@@ -60,20 +61,23 @@ class Rows(NamedTuple):
     frozen: Mask | None
 
 
-class Gone(NamedTuple):
-    """Texts that are gone and hold rows that stay together.
+class Others(NamedTuple):
+    """Texts that no accepted row has, of rows in quarantine or gone, and that hold rows that stay together.
+
+    A model may have been trained on them, so that what is nearly the same must not come into a test set.
 
     Attributes:
         at: where each lies in the shards.
         keys: their keys.
         named: for each the row that names its group.
-        digest: of all that is gone, as raw has it: they may hold rows together by a value as well.
+        refused: digest of texts and further values of rows that were not accepted, for values may hold rows together
+            too; None if accepted rows have all of them.
     """
 
     at: Indices
     keys: Ids
     named: Indices
-    digest: Mapping[str, Any]
+    refused: str | None
 
 
 def clean(
@@ -81,6 +85,7 @@ def clean(
     *,
     unicode: Form | None,
     whitespace: bool,
+    mask_pii: Sequence[str] | None,
     near_duplicates: Mapping[str, Any] | None,
     conflicts: Rule,
     newest_by: str | None,
@@ -89,33 +94,37 @@ def clean(
 
     Content:
         rows.json: how many rows stay, and the digest of their identifiers, texts' keys, groups and counts in order,
-            and of the texts in quarantine or gone that hold some of them together; `gone` as raw has it; with a frozen
-            test set the digest of the identifiers of its rows.
+            and of all other texts that hold some of them together; the digest of texts and values of rows that were not
+            accepted; with a frozen test set that of its rows.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
-        quarantine.parquet: row_id, text (as it came), label, expectation, detail.
-        layout/: links `shards` and `gone` as raw has them, and `prepared` (see `assets.cleaned.shard`) in the order of
-            `shards`; rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each
-            of their rows, and with a frozen test set `frozen`. See `assets.cleaned.rows`.
+        quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail.
+        layout/: links `shards` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the same order;
+            rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each of their
+            rows, and with a frozen test set `frozen`. See `assets.cleaned.rows`.
 
     Args:
         build: input `validated`; with a frozen test set also `raw`, which knows its rows.
         unicode: Unicode normal form, or None.
         whitespace: whether white space is normalised.
+        mask_pii: kinds of personal data that are masked, or None.
         near_duplicates: `similarity` and `ngram`, or None to group nothing.
         conflicts: which label stays where the same text has several; the other rows go to quarantine.
         newest_by: further column by which rows are new, or None.
 
     Returns:
         rows_in, kept, merged, quarantined, groups (of two texts or more), near_duplicates (texts in these),
-        largest_group (in texts), labels (of the rows that stay).
+        largest_group (in texts), labels (of the rows that stay); with `mask_pii` masked_rows (of rows_in), masked (of
+            these, those with each kind).
 
     Raises:
         DataError: no row is left, or a value of `newest_by` is no time.
     """
     validated = build.inputs["validated"]
-    shards, links = linked(validated, "shards"), read_links(validated)
-    digests = links["shards"]
-    parts = _prepare(build, digests, {"unicode": unicode, "whitespace": whitespace, "near_duplicates": near_duplicates})
+    shards, digests = linked(validated, "shards"), read_links(validated)["shards"]
+    form = {"unicode": unicode, "whitespace": whitespace}
+    masked = None if mask_pii is None else _mask(build, digests, {**form, "kinds": list(mask_pii)})
+    texts_of = digests if masked is None else [part.digest for part in masked]
+    parts = _prepare(build, texts_of, {**form, "near_duplicates": near_duplicates})
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather")
     rows = _accepted(validated, shards, known, frozen_ids(build.inputs["raw"]) if "raw" in build.inputs else None)
@@ -123,27 +132,59 @@ def clean(
     contested = np.sort(equal.rows[np.repeat(equal.conflicting, equal.sizes)])
     columns = ["text"] if newest_by is None else ["text", newest_by]
     as_they_came = _some(shards, lengths, columns, rows.at[contested])
+    if masked is not None:
+        without = _some([part.content for part in masked], lengths, ["text"], rows.at[contested])
+        as_they_came = as_they_came.set_column(0, "text", without["text"])
     overlay = resolve(equal, rows.labels, _decider(conflicts, newest_by, rows, contested, as_they_came))
     if (overlay.into < 0).all():
         raise _nothing_left(overlay, as_they_came)
     build.progress.message(f"comparing {len(overlay.texts):,} texts")
     keys = as_ids(known["key"])
-    gone = _gone(np.repeat(np.isin(digests, links.get(GONE, [])), lengths), keys, rows.keys)
-    groups = np.concatenate([rows.at[overlay.texts], gone])
+    refused = np.setdiff1d(np.arange(len(keys)), rows.at, assume_unique=True)
+    others = _others(refused, rows, keys)
+    groups = np.concatenate([rows.at[overlay.texts], others])
     if near_duplicates is not None:
         groups = _near_duplicates(prepared, lengths, known, groups, near_duplicates["similarity"])
-    named, gone_named = name_groups(overlay, *np.split(groups, [len(overlay.texts)]))
-    gone, gone_named = gone[gone_named >= 0], gone_named[gone_named >= 0]
-    _write_overlay(
-        build.content, rows, overlay, named, Gone(gone, keys[gone], gone_named, gone_digest(validated)), size=len(known)
-    )
-    passed_on = {name: links[name] for name in ("shards", GONE) if name in links}
-    write_links(build.content, {**passed_on, "prepared": [part.digest for part in parts]})
+    named, others_named = name_groups(overlay, *np.split(groups, [len(overlay.texts)]))
+    others, others_named = others[others_named >= 0], others_named[others_named >= 0]
+    told = _digest_of_refused(refused, rows, keys, shards, lengths)
+    not_accepted = Others(others, keys[others], others_named, told)
+    _write_overlay(build.content, rows, overlay, named, not_accepted, size=len(known))
+    write_links(build.content, {"shards": digests, "prepared": [part.digest for part in parts]})
     merged = _merged(rows, overlay)
     pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
     texts = as_they_came["text"].take(np.searchsorted(contested, list(overlay.conflicting)))
     pq.write_table(_quarantine(rows, overlay, texts), build.content / "quarantine.parquet", compression="zstd")
-    return _measure(rows, overlay, named, merged=len(merged))
+    measured = _measure(rows, overlay, named, merged=len(merged))
+    if masked is not None and mask_pii is not None:
+        measured |= _measure_masked(build, [part.content for part in masked], rows, mask_pii)
+    return measured
+
+
+def _mask(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -> list[Part]:
+    assert build.part is not None
+    parts = []
+    with build.progress.bar("shards masked", total=len(shards)) as advance:
+        for shard in shards:
+            parts.append(
+                build.part(
+                    "assets.cleaned.masking:mask",
+                    settings,
+                    inputs={"shard": shard},
+                    environment=("pyarrow:major", *MASKING),
+                )
+            )
+            advance(1)
+    return parts
+
+
+def _measure_masked(build: Build, masked: Sequence[Path], rows: Rows, kinds: Sequence[str]) -> Measurements:
+    bits = read_tables(masked, "masked.feather")["kinds"].to_numpy()[rows.at]
+    found = {kind: int((bits >> at & 1).sum()) for at, kind in enumerate(kinds)}
+    told = ", ".join(f"{kind} in {count:,}" for kind, count in found.items() if count)
+    count = int((bits > 0).sum())
+    build.progress.message(f"masked personal data in {count:,} of {len(bits):,} rows" + (f": {told}" if told else ""))
+    return {"masked_rows": count, "masked": found}
 
 
 def _prepare(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -> list[Part]:
@@ -178,12 +219,26 @@ def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table, frozen: 
     )
 
 
-def _gone(where: Mask, keys: Ids, rows: Ids) -> Indices:
-    """Texts that are gone, each once, without those that rows have; in the order of their keys."""
-    at = np.flatnonzero(where)
-    at = at[order_of(keys[at])]
-    firsts, _ = distinct(np.concatenate([rows, keys[at]])) if len(at) else (at, at)
-    return at[firsts[firsts >= len(rows)] - len(rows)]
+def _others(refused: Indices, rows: Rows, keys: Ids) -> Indices:
+    """Which of the rows that were not accepted have texts that no accepted one has, each text once, ordered by key."""
+    at = refused[order_of(keys[refused])]
+    firsts, _ = distinct(np.concatenate([rows.keys, keys[at]])) if len(at) else (at, at)
+    return at[firsts[firsts >= len(rows.keys)] - len(rows.keys)]
+
+
+def _digest_of_refused(
+    refused: Indices, rows: Rows, keys: Ids, shards: Sequence[Path], lengths: Sequence[int]
+) -> str | None:
+    """Digest of texts and further values of rows that were not accepted; None if accepted ones have all of them."""
+    further = read_tables(shards[:1], "rows.feather").column_names[2:]
+
+    def told(at: Indices) -> set[tuple[str | None, ...]]:
+        columns = _some(shards, lengths, further, at).columns if further else []
+        return set(zip(hexadecimal(keys[at]).to_pylist(), *(column.to_pylist() for column in columns), strict=True))
+
+    same = rows.at[among(rows.keys, keys[refused])]
+    found = told(refused) - told(same)
+    return digest_json(sorted(canonical_json(each).decode() for each in found)) if found else None
 
 
 def _some(shards: Sequence[Path], lengths: Sequence[int], columns: Sequence[str], at: Indices) -> pa.Table:
@@ -239,7 +294,7 @@ def _near_duplicates(
     return group(sets, np.concatenate(entries), similarity)[texts]
 
 
-def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, gone: Gone, *, size: int) -> None:
+def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, others: Others, *, size: int) -> None:
     count = overlay.counts()
     stays = count > 0
     kept, withheld = np.flatnonzero(stays), np.flatnonzero(~stays & (named >= 0))
@@ -252,9 +307,11 @@ def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, 
         count[kept],
         rows.ids.take(withheld, axis=0),
         place[named[withheld]],
-        *((gone.keys, place[gone.named]) if len(gone.at) else ()),
+        *((others.keys, place[others.named]) if len(others.at) else ()),
     )
-    told: dict[str, Any] = {"rows": len(kept), "sha256": digest, **gone.digest}
+    told: dict[str, Any] = {"rows": len(kept), "sha256": digest}
+    if others.refused is not None:
+        told["refused"] = others.refused
     if rows.frozen is not None:
         told["frozen"] = digest_of_rows(rows.ids[rows.frozen])
     write_json(content / "rows.json", told)
@@ -263,7 +320,7 @@ def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, 
     lie["kept"][rows.at] = stays
     lie["count"][rows.at] = count
     lie["group"][rows.at[grouped]] = rows.at[named[grouped]]
-    lie["group"][gone.at] = rows.at[gone.named]
+    lie["group"][others.at] = rows.at[others.named]
     if rows.frozen is not None:
         lie["frozen"] = np.zeros(size, bool)
         lie["frozen"][rows.at] = rows.frozen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from assets.config.home import pipeline_folder
 from assets.errors import ConfigurationError
+from assets.review.rows import read_suspects
 from assets.store.runner import Runner
 from assets.validated import rows as validated_rows
 from assets.validated.checks import DROPPED
@@ -130,7 +130,7 @@ def suspects_of(runner: Runner) -> list[dict[str, Any]]:
     if record is None:
         return []
     content = runner.store.open("objects", record.content)
-    found: list[dict[str, Any]] = importlib.import_module("assets.review.rows").read_suspects(content).to_pylist()
+    found: list[dict[str, Any]] = read_suspects(content).to_pylist()
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -132,13 +132,14 @@ def _labelled(
     from assets.evaluation.predict import predict as predict_texts  # imports transformers
 
     cleaning = runner.config.cleaning
+    masked = _masking(cleaning.mask_pii)
     blank = 0
     # One bar for all rows; the predictor's own bars are of a chunk each.
     with progress.bar("predicting", total) as advance:
         while chunk := list(itertools.islice(records, CHUNK)):
             # As the texts were that the model was trained on.
             texts = [
-                normalise(record[column] or "", unicode=cleaning.unicode, whitespace=cleaning.whitespace)
+                masked(normalise(record[column] or "", unicode=cleaning.unicode, whitespace=cleaning.whitespace))
                 for record in chunk
             ]
             there = [text for text in texts if text.strip()]
@@ -149,6 +150,16 @@ def _labelled(
             advance(len(chunk))
     if blank:
         progress.message(f"{blank:,} rows without a text were not predicted")
+
+
+def _masking(kinds: Sequence[str] | None) -> Callable[[str], str]:
+    """What masks personal data in a text as cleaning does, or leaves it as it is."""
+    if kinds is None:
+        return str
+    from assets.cleaned.masking import finder, mask_text
+
+    find = finder(kinds)
+    return lambda text: mask_text(text, find)[0]
 
 
 def _predicted(predictor: Predictor, predictions: tuple[list[str], Any]) -> Iterator[Record]:

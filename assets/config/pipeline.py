@@ -22,6 +22,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
 PLACES = ("files", "sql", "huggingface")
 """Fields of `source` that say where rows come from."""
+PersonalData = Literal["email", "phone", "credit_card", "iban", "ip_address", "url"]
 OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripped", "text_script", "text_language"}
 """Names of columns that the steps add; no column of the source may be carried along under them."""
 
@@ -228,6 +229,8 @@ class Cleaning(Section):
     """Unicode normal form, or null for none."""
     whitespace: bool = True
     """Whether runs of white space become one space and both ends are trimmed."""
+    mask_pii: Annotated[tuple[PersonalData, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    """Kinds of personal data that are replaced by their names, as in `<EMAIL>`, or null; needs the extra `pii`."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """When two texts are grouped, or null for exact duplicates only."""
     max_group: Share = 0.1
@@ -244,6 +247,19 @@ class Cleaning(Section):
         if (self.conflicts == "newest") != (self.newest_by is not None):
             raise ValueError("newest_by names the column of times where `conflicts` is newest, and only there")
         return self
+
+
+class Review(Section):
+    """Likely label errors: rows whose label a classifier does not expect that was trained on the other rows."""
+
+    quarantine: bool = False
+    """Whether rows with a doubtful label are left out; `false`: they are only listed."""
+    min_confidence: Share = 0.9
+    """Least probability of the suggested label for a row to be left out."""
+    max_quarantined: Share = 0.05
+    """Largest share of the cleaned rows that may be left out before the steps after review refuse to run."""
+    max_rows: Annotated[int, Field(ge=1000)] = 50_000
+    """Rows that the classifier learns from, whatever the number of rows that it judges: it bounds what review costs."""
 
 
 class ByTime(Section):
@@ -400,6 +416,8 @@ class Pipeline(Section):
     """What a row must be like."""
     cleaning: Cleaning = Cleaning()
     """What is made the same."""
+    review: Review | None = None
+    """How likely label errors are found, or null not to look for them; `{}` makes the list."""
     splits: Splits = Splits()
     """How rows are shared out."""
     training: Training = Training()

@@ -13,7 +13,9 @@ STEP = Step(
         "train."
     ),
     function="assets.splits.split:split",
-    inputs=("cleaned",),
+    inputs=("cleaned", "review"),
+    # Without a quarantine for doubtful labels the list is for people alone.
+    optional={"review": lambda config: config.review is not None and config.review.quarantine},
     configuration=("task.labels", "splits"),
     environment=("pyarrow:major",),
     checks=CHECKS,

@@ -33,6 +33,19 @@ def counted(cleaned: Path, ids: Ids) -> npt.NDArray[np.intp]:
     return firsts[which[len(ids) :]]
 
 
+def renamed(near: Indices, rows: npt.NDArray[np.intp]) -> Indices:
+    """Name each group after its first row that is kept; groups without one have no name.
+
+    Args:
+        near: for each row that near-duplicates hold in a group, a row that names it; else -1.
+        rows: those that are kept, in the order of their identifiers.
+    """
+    # One more place for rows without a group; of several assignments to one place the last one stands.
+    names = np.full(len(near) + 1, -1, dtype=np.int32)
+    names[near[rows[::-1]]] = rows[::-1]
+    return names[near]
+
+
 def connected(
     near: Indices, kept: npt.NDArray[np.intp], others: npt.NDArray[np.intp], *, keys: Ids, values: Numbers | None
 ) -> Indices:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.raw.rows import GONE
+from assets.review.rows import quarantined
 from assets.splits.enough import Settings, require_enough
 from assets.splits.frozen import set_apart
-from assets.splits.groups import connected, counted, values_of
+from assets.splits.groups import connected, counted, renamed, values_of
 from assets.splits.measure import label_counts, measure
 from assets.splits.own import sides_by_hash, sides_by_time
 from assets.splits.rows import OVERLAY
@@ -23,8 +23,6 @@ from assets.store.links import linked, read_links, write_links
 from assets.store.tables import as_ids, digest_of_rows, order_of, read_tables, write_table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from assets.store.step import Build, Measurements
 
 
@@ -48,7 +46,7 @@ def split(
             for none) and `group` (the row that names it) for each of their rows. See `assets.splits.rows`.
 
     Args:
-        build: input `cleaned`.
+        build: input `cleaned`; and `review` where rows with a doubtful label are left out.
         labels: names of the classes, in the model's order.
         validation: share of rows for validation.
         test: share of rows for the test set.
@@ -73,17 +71,19 @@ def split(
     of_overlay = ["kept", "group"] if frozen is None else ["kept", "group", "frozen"]
     overlay = read_tables([cleaned], "layout/rows.feather", of_overlay)
     kept, near = overlay["kept"].to_numpy(), overlay["group"].to_numpy()
+    if "review" in build.inputs:
+        kept = kept & ~quarantined(build.inputs["review"], ids)
     there = np.flatnonzero(kept)
     rows = there[order_of(ids.take(there, axis=0))]
-    group, values = near, None
+    group, values = renamed(near, rows), None
     if group_by is not None:
         values = values_of(read_tables(shards, "rows.feather", [group_by])[group_by])
     if group_by is not None or by_time is not None:
-        # Rows that were merged have values and times of their own, and so have those that are gone.
-        others = counted(cleaned, ids)
-        group = connected(near, rows, np.concatenate([others, _gone(links, shards)]), keys=keys, values=values)
+        # Rows that are not kept have values and times of their own, and a model may have been trained on them.
+        group = connected(near, rows, np.flatnonzero(~kept), keys=keys, values=values)
     if by_time is not None:
-        own = sides_by_time(build, links["shards"], np.concatenate([rows, others]), ids=ids, by_time=by_time)
+        timed = np.concatenate([rows, counted(cleaned, ids)])
+        own = sides_by_time(build, links["shards"], timed, ids=ids, by_time=by_time)
     else:
         of_test = test if frozen is None else 0.0
         own = sides_by_hash(build, links["prepared"], salt=salt, validation=validation, test=of_test)
@@ -114,12 +114,6 @@ def split(
             f"{measured['left_out']:,} rows are on no side: they are in one group with a row of the frozen test set"
         )
     return measured
-
-
-def _gone(links: Mapping[str, Sequence[str]], shards: Sequence[Path]) -> npt.NDArray[np.intp]:
-    """Rows that are gone, of which the texts, values and times count still."""
-    lengths = [len(read_tables([shard], "ids.feather")) for shard in shards]
-    return np.flatnonzero(np.repeat(np.isin(links["shards"], links.get(GONE, [])), lengths))
 
 
 def _places(column: pa.ChunkedArray, labels: Sequence[str]) -> npt.NDArray[np.int32]:

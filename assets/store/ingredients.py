@@ -143,7 +143,7 @@ def versions(environment: Sequence[str]) -> dict[str, str]:
     installed.
 
     Raises:
-        ConfigurationError: if the lock file does not pin a library, or it is not installed.
+        ConfigurationError: if a library is not installed, or the lock file does not pin it.
     """
     found = {}
     for declared in environment:
@@ -156,20 +156,25 @@ def versions(environment: Sequence[str]) -> dict[str, str]:
 def _version(library: str) -> str:
     lock = os.environ.get(LOCK)
     if lock is None:
-        try:
-            return importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError as error:
-            raise ConfigurationError(
-                f"the configuration asks for what needs {library}, which is not installed",
-                where=library,
-                fix=f"pip install {library}",
-            ) from error
+        return _installed(library)
     pinned = re.search(rf"^{re.escape(library)}==(\S+)$", Path(lock).read_text(encoding="utf-8"), re.MULTILINE)
     if pinned is None:
         raise ConfigurationError(
             f"{library} is not pinned in {lock}", where=LOCK, fix="name the file that the image was built from"
         )
     return pinned[1]
+
+
+def _installed(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ConfigurationError(
+            f"the configuration asks for {library}, which is not installed here",
+            where="environment",
+            fix=f"pip install {library}, or the extra of freshtune that has it (see pyproject.toml), or take out the "
+            "setting that needs it",
+        ) from error
 
 
 def _code(step: Step, config: Pipeline) -> dict[str, str]:

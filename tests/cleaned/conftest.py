@@ -106,6 +106,7 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
         defaults = {
             "unicode": "NFC",
             "whitespace": True,
+            "mask_pii": None,
             "near_duplicates": {"similarity": 0.6, "ngram": 3},
             "conflicts": "quarantine",
             "newest_by": None,

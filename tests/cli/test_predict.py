@@ -78,6 +78,13 @@ def test_texts_are_cleaned_as_for_training(freshtune: Freshtune, model: Model, t
     assert model.texts[-1] == ["  cafe\u0301\t win "]
 
 
+def test_texts_are_masked_as_for_training(freshtune: Freshtune, model: Model, tiny: Tiny) -> None:
+    tiny.config["cleaning"] = {"mask_pii": ["email"]}
+    result = freshtune("predict", "tiny", "win at  ada@example.org or +49 30 901820", "--json")
+    assert model.texts == [["win at <EMAIL> or +49 30 901820"]]
+    assert json.loads(result.stdout)["text"] == "win at  ada@example.org or +49 30 901820"
+
+
 def test_csv(freshtune: Freshtune, model: Model, tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_bytes('\ufeffid,body\n1,"win, now"\n2,"two\nlines"\n\n3,\n'.encode())

@@ -6,10 +6,8 @@ import csv
 import io
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -404,10 +402,6 @@ def test_suspects_are_listed_and_exported_only_where_they_are_looked_for(
     assert "fix: add `review: {}` under `attributes:` of pipelines/tiny/defs.yaml" in off.stderr
 
     step = Step("review", "", f"{__name__}:review", inputs=("cleaned",))
-    room = ModuleType("assets.review.rows")
-    room.read_suspects = lambda content: pq.read_table(content / "suspects.parquet")  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "assets.review", ModuleType("assets.review"))
-    monkeypatch.setitem(sys.modules, "assets.review.rows", room)
     monkeypatch.setattr(ingredients, "code_pieces", pieces)
     plain = session.open_runner
 

@@ -270,6 +270,8 @@ def test_files_elsewhere_are_read_where_they_are(make_build: Callable[..., Build
         encoding="auto",
         columns={"text": "text", "label": "label", "keep": []},
         labels=None,
+        mode="mirror",
+        frozen=None,
         sample=None,
     )
     assert told["rows"] == 1

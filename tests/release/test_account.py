@@ -11,21 +11,32 @@ COUNT = st.integers(0, 1000)
 
 
 @settings(deadline=None, derandomize=True)
-@given(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT, st.integers(-5, 5))
+@given(COUNT, COUNT, COUNT, COUNT, COUNT, COUNT, st.none() | COUNT, st.integers(-5, 5))
 def test_what_is_lost_is_missing(
-    repeated: int, rejected: int, failed: int, merged: int, conflicting: int, kept: int, lost: int
+    repeated: int,
+    rejected: int,
+    failed: int,
+    merged: int,
+    conflicting: int,
+    kept: int,
+    doubtful: int | None,
+    lost: int,
 ) -> None:
-    read = repeated + rejected + failed + merged + conflicting + kept + lost
+    read = repeated + rejected + failed + merged + conflicting + kept + (doubtful or 0) + lost
+    review = {} if doubtful is None else {"review": {"quarantined": doubtful}}
     account = row_account(
         {
             "raw": {"rows_read": read, "rejected": rejected, "repeated": repeated},
             "validated": {"quarantined": rejected + failed},
-            "cleaned": {"kept": kept, "merged": merged, "quarantined": conflicting},
+            "cleaned": {"kept": kept + (doubtful or 0), "merged": merged, "quarantined": conflicting},
+            **review,
         }
     )
     assert account["missing"] == lost
     assert account["read"] == account["kept"] + account["quarantined"] + account["merged"] + account["missing"]
-    assert account["quarantined"] == account["rejected"] + account["failed"] + account["conflicting"]
+    parts = ("rejected", "failed", "conflicting", "doubtful")
+    assert account["quarantined"] == sum(account[part] for part in parts)
+    assert account["kept"] == kept
     assert account["merged"] == account["repeated"] + account["merged_texts"]
     assert account["failed"] == failed
 

@@ -70,7 +70,13 @@ def clean(make_build: MakeBuild, store: Store) -> Clean:
         build = make_build(inputs)
         near = None if similarity is None else {"similarity": similarity, "ngram": 1}
         cleaning.clean(
-            build, unicode=unicode, whitespace=True, near_duplicates=near, conflicts="quarantine", newest_by=None
+            build,
+            unicode=unicode,
+            whitespace=True,
+            mask_pii=None,
+            near_duplicates=near,
+            conflicts="quarantine",
+            newest_by=None,
         )
         write_json(build.content / "number.json", number)
         return store.open("objects", store.publish("objects", build.content))

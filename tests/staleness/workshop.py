@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from assets.chain import CHAIN, chain_of
+from assets.chain import chain_of
 from assets.config import load
 from assets.config.home import Home, home
 from assets.config.pipeline import Pipeline
@@ -37,6 +37,8 @@ from tests.tiny import make_rows
 ROWS = make_rows(120, seed=3)
 UNKNOWN = make_rows(120, seed=7)
 """Rows that are not in the source."""
+CHAIN = chain_of(Pipeline.model_validate(DECLARED))
+"""The steps that every pipeline has."""
 LIBRARIES = sorted({declared.partition(":")[0] for step in CHAIN for declared in step.environment})
 
 
@@ -159,7 +161,7 @@ class Workshop:
 
     def __init__(self, project: Project, copied: Code) -> None:
         self.project, self.code = project, copied
-        *before, release = chain_of(Pipeline.model_validate(DECLARED))
+        *before, release = CHAIN
         self.chain: tuple[Step, ...] = (*before, replace(release, settle="tests.staleness.workshop:settle"))
         self.schema: type[Any] = Pipeline
         self.forced: frozenset[str] = frozenset()

@@ -170,6 +170,9 @@ def test_rows_are_as_if_the_source_said_what_people_ruled(
     assert (done.content, done.measurements, done.quarantine) == (other.content, other.measurements, other.quarantine)
 
 
+AS_THEY_ARE: dict[str, Any] = {"unicode": "NFC", "whitespace": True, "mask_pii": None}
+
+
 def chained(
     make_build: Callable[..., Build],
     store: Store,
@@ -185,7 +188,7 @@ def chained(
     raw, trace = publish_anew(store, build.content), build.trace
     rows = validated(raw)
     build = make_build(inputs={"validated": rows})
-    told = clean(build, unicode="NFC", whitespace=True, near_duplicates=None, conflicts="quarantine", newest_by=None)
+    told = clean(build, **AS_THEY_ARE, near_duplicates=None, conflicts="quarantine", newest_by=None)
     return raw, trace, rows, publish_anew(store, build.content), told
 
 
