@@ -39,4 +39,5 @@ STEP = Step(
         ),
     ),
     kinds=("arrow",),
+    new_rows="assets.splits.rows:count_new",
 )

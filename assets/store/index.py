@@ -14,6 +14,8 @@ from assets.store.digests import digest_file
 RACY_SECONDS = 2.0
 """A file changed this recently may change again within its time stamp's resolution, so its digest is not remembered
 (the same rule as git's for its index)."""
+SAVE_SECONDS = 10.0
+"""How much of a long look is lost at most when its process is killed."""
 
 
 class FileIndex:
@@ -27,6 +29,7 @@ class FileIndex:
         self.path = path
         self._entries: dict[str, list[int | str]] = {}
         self._changed = False
+        self._saved = time.monotonic()
         try:
             self._entries = json.loads(path.read_bytes())
         except (FileNotFoundError, ValueError):
@@ -48,6 +51,7 @@ class FileIndex:
         if time.time() - status.st_mtime > RACY_SECONDS:
             self._changed = self._changed or known != [*facts, digest]
             self._entries[str(path)] = [*facts, digest]
+            self._save_now_and_then()
         return digest
 
     def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
@@ -63,7 +67,12 @@ class FileIndex:
             return str(known[-1])
         found = digest()
         self._entries[url], self._changed = [*facts, found], True
+        self._save_now_and_then()
         return found
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
 
     def save(self) -> None:
         """Write what was learned, without entries of files that are gone. Of two writers the last one stands."""
@@ -76,4 +85,4 @@ class FileIndex:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(kept))
             part.replace(self.path)
-        self._changed = False
+        self._changed, self._saved = False, time.monotonic()

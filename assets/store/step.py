@@ -213,6 +213,8 @@ class Step:
             outside in line with the log; called as `function(settlement)`, returns JSON that is kept with the log.
         checks: judgements about its result.
         kinds: words for Dagster's UI.
+        new_rows: `module:function` that counts the rows of its content that an earlier one does not have; called as
+            `function(content, earlier)`, folders, the second None where there is no earlier one.
     """
 
     name: str
@@ -232,6 +234,7 @@ class Step:
     settle: str | None = None
     checks: tuple[Check, ...] = ()
     kinds: tuple[str, ...] = ()
+    new_rows: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def test_a_bug_in_a_look_is_not_lost() -> None:
     def broken(**_: object) -> Runner:
         raise ZeroDivisionError("a bug")
 
-    looking = Looking(broken)
+    looking = Looking(broken, waits=False)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError, match="a bug"):
             looking.take(60)
@@ -169,7 +169,7 @@ def test_a_long_look_goes_on_from_tick_to_tick(
         assert read.wait(60)
         return tiny.runner()
 
-    looking = Looking(slow)
+    looking = Looking(slow, waits=False)
     assert looking.take(0.01) is None
     assert looking.take(0.01) is None
     read.set()
