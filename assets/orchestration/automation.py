@@ -107,11 +107,11 @@ def _waiting(runner: Runner, counted: Counted) -> Waiting:
     if now and (now, trained) not in counted:
         # What an earlier model was made from may be gone from the store; every row counts as new then.
         there = trained and runner.store.fault("objects", trained) is None
-        earlier = runner.store.open("objects", trained) if there else None
+        earlier = runner.store.open("objects", trained, reading=False) if there else None
         assert holder.new_rows is not None
         module, _, name = holder.new_rows.partition(":")
         count = getattr(importlib.import_module(module), name)
-        new = count(runner.store.open("objects", now), earlier)
+        new = count(runner.store.open("objects", now, reading=False), earlier)
         counted.clear()
         counted[now, trained] = new
     begun = 0.0 if model is None else model.time - model.seconds
@@ -236,6 +236,8 @@ def _request(runner: Runner, plan: Plan | None, steps: Sequence[str], *, run_key
 
 def _busy(instance: dg.DagsterInstance, job_name: str) -> dg.SkipReason | None:
     """Why nothing is asked for while a run of the job is under way: it may do the same."""
-    end_orphans(instance)
+    for run in end_orphans(instance):
+        if run.job_name == job_name:
+            return dg.SkipReason(f"run {run.run_id} was killed with its process; Dagster launches it again")
     runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=UNDER_WAY), limit=1)
     return dg.SkipReason(f"run {runs[0].run_id} is under way") if runs else None

@@ -94,23 +94,28 @@ def process_of(run_id: str) -> str:
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()} {run_id}"
 
 
-def end_orphans(instance: dg.DagsterInstance) -> None:
+def end_orphans(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     """End runs whose process was killed, and free the slots of ended runs: others would wait for them for ever.
 
     A run that asks to be launched again is failed, so that Dagster does; any other one is cancelled.
+
+    Returns:
+        Runs that are to be launched again.
     """
-    said = "The process that ran it was killed."
+    said, failed = "The process that ran it was killed.", []
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY)):
         run = record.dagster_run
         if not _orphaned(instance, run):
             continue
         if MAX_RETRIES_TAG in run.tags:
             instance.report_run_failed(run, said)
+            failed.append(run)
         else:
             instance.report_run_canceled(run, said)
     held = list(instance.event_log_storage.get_concurrency_run_ids())
     for run in instance.get_runs(dg.RunsFilter(run_ids=held, statuses=FINISHED_STATUSES)) if held else ():
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+    return failed
 
 
 def _orphaned(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

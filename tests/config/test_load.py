@@ -207,6 +207,10 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
             "9: sensor.zzz: there is no such field; accepted: minimum_interval_seconds, min_new_rows, max_wait; fix: remove it",
         ),
         (
+            "freshness: {fail_after: 1 day}",
+            "9: freshness.fail_after: '1 day' is no duration; ISO 8601, for instance PT6H or P2D, or whole seconds; fix: change",
+        ),
+        (
             "training: {epochs: 0}",
             "9: training.epochs: 0 is not accepted; accepted: a whole number, at least 1, at most 1000; fix: write one that is accepted, or remove the line for the default 3",
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assets.errors import DamagedError
-from assets.splits.rows import dataset, read_side, read_sides
+from assets.splits.rows import count_new, dataset, read_side, read_sides
 from assets.splits.rule import SIDES
 from assets.store.code import code_pieces
 from assets.store.store import Store
@@ -34,6 +34,14 @@ def test_rows_are_read_from_the_shards_wherever_the_store_is(tmp_path: Path, url
     sides = read_sides(splits).to_pydict()
     assert (sides["row_id"], sides["group"]) == (IDS, IDS)
     assert sides["side"] == ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+
+
+def test_new_rows_are_those_that_had_no_side(store: Store) -> None:
+    now = make_splits(store, ROWS)
+    assert count_new(now, None) == 20
+    assert count_new(now, now) == 0
+    assert count_new(now, make_splits(store, ROWS[:12])) == 8
+    assert count_new(make_splits(store, ROWS[:12]), now) == 0
 
 
 @pytest.mark.parametrize("file", ["texts.feather", "rows.feather", "ids.feather", "layout/rows.feather"])

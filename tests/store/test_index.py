@@ -27,6 +27,30 @@ def test_an_unchanged_file_is_read_once_even_across_processes(tmp_path: Path, mo
     assert FileIndex(tmp_path / "cache" / "files.json").sha256(path) == digest
 
 
+def test_a_long_look_loses_little_when_its_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = FileIndex(tmp_path / "files.json")
+    paths = [old(tmp_path / name, name) for name in "abc"]
+    clock = time.monotonic()
+    for seconds, path in zip((0.0, 11.0, 12.0), paths, strict=True):
+        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: clock + seconds)
+        first.sha256(path)
+    # Killed here: nobody saves.
+    read: list[Path] = []
+    monkeypatch.setattr(module, "digest_file", lambda path: read.append(path) or digest_file(path))
+    second = FileIndex(tmp_path / "files.json")
+    assert [second.sha256(path) for path in paths] == [digest_file(path) for path in paths]
+    assert read == paths[2:]
+
+
+def test_a_long_look_elsewhere_loses_little_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = FileIndex(tmp_path / "files.json")
+    clock = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: clock + 11.0)
+    index.sha256_at("s3://a/b", [1, "etag"], lambda: "digest")
+    again = FileIndex(tmp_path / "files.json")
+    assert again.sha256_at("s3://a/b", [1, "etag"], lambda: pytest.fail("read again")) == "digest"
+
+
 def test_a_change_of_size_time_or_inode_is_seen(tmp_path: Path) -> None:
     index = FileIndex(tmp_path / "files.json")
     path = old(tmp_path / "a", "one")
