@@ -48,7 +48,11 @@ def failed(*, may_pass: bool, time: float = NOW) -> Ended:
 def test_a_new_source_is_asked_for_whole_and_once() -> None:
     asked = decided(NEW, Memory())
     assert (asked.steps, asked.memory.key, asked.memory.number) == (STEPS, "d1-1", 1)
-    assert decided(TAKEN, asked.memory).reason == "the source is what the first step stands for"
+    for last in (None, Ended("run1", True, "", True, NOW)):
+        assert decided(TAKEN, asked.memory, last).reason == "the source is what the first step stands for"
+    # Changed settings are no new data.
+    changed = replace(TAKEN, settings="s2")
+    assert decided(changed, asked.memory, Ended("run1", True, "", True, NOW)).steps == ()
 
 
 def test_only_rows_are_taken_in_where_they_wait() -> None:
@@ -174,6 +178,9 @@ def test_a_source_that_may_be_about_to_change_is_waited_for_and_not_for_ever() -
     assert taken.steps == STEPS
     assert taken.memory.unsettled is None
     assert decided(NEW, first.memory).steps == STEPS
+    # Somebody took it away again; the next one has as much time.
+    away = decided(TAKEN, first.memory)
+    assert decided(writing, away.memory, now=NOW + HOUR).reason == "a.csv is empty"
 
 
 def test_the_cursor_keeps_everything() -> None:

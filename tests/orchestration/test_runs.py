@@ -13,7 +13,17 @@ import psutil
 import pytest
 from dagster._core.events import EngineEventData
 
-from assets.orchestration.runs import PROCESS_TAG, end_orphans, process_of
+from assets.errors import (
+    BlockedError,
+    ConfigurationError,
+    DamagedError,
+    DataError,
+    FreshtuneError,
+    StoreError,
+    TransientError,
+)
+from assets.orchestration.runs import PROCESS_TAG, asked_for, end_orphans, process_of
+from assets.store.runner import Runner
 from tests.orchestration.pipeline import Tiny
 
 STARTED, FAILURE, CANCELED = (
@@ -101,3 +111,51 @@ def test_the_sensor_leaves_a_killed_run_to_dagster(tiny: Tiny, instance: dg.Dags
     sensor = tiny.definitions().resolve_sensor_def("tiny_new_data")
     ticked = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
     assert ticked.skip_message == f"run {run_id} was killed with its process; Dagster launches it again"
+
+
+def test_a_failure_is_over_when_a_later_run_succeeded(tiny: Tiny, instance: dg.DagsterInstance) -> None:
+    tiny.changed = {"training": {"epochs": 13}}
+    tags = {"dagster/run_key": "key-1", "dagster/sensor_name": "tiny_new_data"}
+    failed = tiny.run(instance, tags=tags)
+    ended = asked_for(instance, "tiny_new_data", "key-1", "tiny_job")
+    assert ended is not None
+    assert (ended.run_id, ended.succeeded, ended.may_pass) == (failed.run_id, False, False)
+    assert ended.why == f"run {failed.run_id} failed: training.epochs: thirteen epochs fix: be less superstitious"
+    for sensor, key, job in (("tiny_new_data", "key-2", "tiny_job"), ("other", "key-1", "tiny_job")):
+        assert asked_for(instance, sensor, key, job) is None
+    tiny.run(instance, "raw")
+    later = asked_for(instance, "tiny_new_data", "key-1", "tiny_job")
+    assert later is not None
+    assert later.succeeded
+    other = asked_for(instance, "tiny_new_data", "key-1", "other_job")
+    assert other is not None
+    assert not other.succeeded
+
+
+@pytest.mark.parametrize(
+    ("error", "may_pass"),
+    [
+        (TransientError("no answer"), True),
+        (StoreError("no space left on the disk"), True),
+        (DamagedError("damaged"), True),
+        (DataError("ragged"), False),
+        (ConfigurationError("no such column"), False),
+        (BlockedError("a check failed"), False),
+    ],
+)
+def test_what_may_pass_is_written_into_the_failure(
+    tiny: Tiny,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    error: FreshtuneError,
+    may_pass: bool,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Runner, "run_step", fail)
+    monkeypatch.setattr("assets.orchestration.execution.RETRIES", 0)
+    tiny.run(instance, tags={"dagster/run_key": "key-1", "dagster/sensor_name": "tiny_new_data"})
+    ended = asked_for(instance, "tiny_new_data", "key-1", "tiny_job")
+    assert ended is not None
+    assert ended.may_pass == may_pass

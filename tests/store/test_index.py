@@ -36,7 +36,12 @@ def test_a_long_look_loses_little_when_its_process_is_killed(tmp_path: Path, mon
         first.sha256(path)
     # Killed here: nobody saves.
     read: list[Path] = []
-    monkeypatch.setattr(module, "digest_file", lambda path: read.append(path) or digest_file(path))
+
+    def noted(path: Path) -> str:
+        read.append(path)
+        return digest_file(path)
+
+    monkeypatch.setattr(module, "digest_file", noted)
     second = FileIndex(tmp_path / "files.json")
     assert [second.sha256(path) for path in paths] == [digest_file(path) for path in paths]
     assert read == paths[2:]
