@@ -84,7 +84,7 @@ def _name(path: Path, root: Path) -> str:
 def _look(name: str, path: Path, index: FileIndex) -> ObservedFile:
     try:
         before = path.stat()
-        sha256 = index.sha256(path)
+        sha256 = index.sha256(path, strictly=True)
         after = path.stat()
     except OSError as error:
         # Of a link that leads nowhere the name is still there.

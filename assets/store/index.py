@@ -36,19 +36,28 @@ class FileIndex:
             # A missing or torn index is an empty one: every entry can be had again from the file itself.
             self._entries = {}
 
-    def sha256(self, path: Path, *, again: bool = False) -> str:
+    def sha256(self, path: Path, *, again: bool = False, strictly: bool = False) -> str:
         """Hexadecimal SHA-256 of a file's bytes; read again only when its size, time or inode changed, or if asked to.
+
+        Args:
+            path: of the file.
+            again: whether to read it in any case.
+            strictly: whether the time of its last change of any kind counts too. Whoever copies a file over another
+                can give it the other's time of writing, and cannot set this one.
 
         Raises:
             OSError: if the file cannot be read.
         """
         status = path.stat()
         facts: list[int | str] = [status.st_size, status.st_mtime_ns, status.st_ino]
+        if strictly:
+            facts.append(status.st_ctime_ns)
         known = self._entries.get(str(path))
-        if known is not None and known[:3] == facts and not again:
-            return str(known[3])
+        if known is not None and known[:-1] == facts and not again:
+            return str(known[-1])
         digest = digest_file(path)
-        if time.time() - status.st_mtime > RACY_SECONDS:
+        changed = max(status.st_mtime, status.st_ctime) if strictly else status.st_mtime
+        if time.time() - changed > RACY_SECONDS:
             self._changed = self._changed or known != [*facts, digest]
             self._entries[str(path)] = [*facts, digest]
             self._save_now_and_then()

@@ -51,8 +51,8 @@ class Observation:
 class FileIndex(Protocol):
     """Digests of files, remembered while size, time and inode stay the same."""
 
-    def sha256(self, path: Path) -> str:
-        """Hexadecimal SHA-256 of the file's bytes."""
+    def sha256(self, path: Path, *, strictly: bool = False) -> str:
+        """Hexadecimal SHA-256 of the file's bytes; see `assets.store.index.FileIndex.sha256`."""
         ...
 
     def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:

@@ -15,7 +15,7 @@ from assets.store.step import FileIndex, Observation
 
 
 class Index:
-    def sha256(self, path: Path) -> str:
+    def sha256(self, path: Path, *, strictly: bool = False) -> str:
         return digest_file(path)
 
     def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
@@ -23,7 +23,7 @@ class Index:
 
 
 class Unreadable(Index):
-    def sha256(self, path: Path) -> str:
+    def sha256(self, path: Path, *, strictly: bool = False) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
 
@@ -138,7 +138,7 @@ def test_a_file_that_goes_away_under_the_look_may_be_looked_at_again(root: Path)
     path.write_text("x")
 
     class Renaming(Index):
-        def sha256(self, path: Path) -> str:
+        def sha256(self, path: Path, *, strictly: bool = False) -> str:
             path.rename(path.with_suffix(".old"))
             return super().sha256(path)
 
@@ -154,7 +154,7 @@ def test_a_file_that_changes_under_the_look_may_be_looked_at_again(root: Path, r
     path.write_text("x")
 
     class Writing(Index):
-        def sha256(self, path: Path) -> str:
+        def sha256(self, path: Path, *, strictly: bool = False) -> str:
             found = super().sha256(path)
             if replaced:
                 status = path.stat()
