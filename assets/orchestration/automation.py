@@ -22,7 +22,7 @@ from assets.orchestration.arrival import Look, Memory, Waiting, decide
 from assets.orchestration.execution import OpenRunner
 from assets.orchestration.freshness import report_fresh, training_step
 from assets.orchestration.metadata import plan_tag
-from assets.orchestration.runs import UNDER_WAY, asked_for, end_orphans
+from assets.orchestration.runs import UNDER_WAY, asked_for, end_orphans, relaunched
 from assets.store.digests import digest_json
 from assets.store.plan import Plan
 from assets.store.runner import Runner
@@ -236,8 +236,9 @@ def _request(runner: Runner, plan: Plan | None, steps: Sequence[str], *, run_key
 
 def _busy(instance: dg.DagsterInstance, job_name: str) -> dg.SkipReason | None:
     """Why nothing is asked for while a run of the job is under way: it may do the same."""
-    for run in end_orphans(instance):
-        if run.job_name == job_name:
-            return dg.SkipReason(f"run {run.run_id} was killed with its process; Dagster launches it again")
+    end_orphans(instance)
+    again = relaunched(instance, job_name, time.time())
+    if again is not None:
+        return dg.SkipReason(f"run {again.run_id} failed, and Dagster launches it again")
     runs = instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=UNDER_WAY), limit=1)
     return dg.SkipReason(f"run {runs[0].run_id} is under way") if runs else None

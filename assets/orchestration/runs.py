@@ -11,13 +11,22 @@ import dagster as dg
 import psutil
 from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunRecord
-from dagster._core.storage.tags import HIDDEN_TAG_PREFIX, MAX_RETRIES_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    HIDDEN_TAG_PREFIX,
+    MAX_RETRIES_TAG,
+    RUN_KEY_TAG,
+    SENSOR_NAME_TAG,
+    WILL_RETRY_TAG,
+)
 
 PROCESS_TAG = f"{HIDDEN_TAG_PREFIX}freshtune/process"
 """Machine, process and run, so that the death of the process can be told, and a run that copies the tag from it; the
 UI does not show it."""
 MAY_PASS = "may_pass"  # noqa: S105 - the name of a field
 """Metadata of the failure of a step: whether the same run may succeed later although nothing changed."""
+RELAUNCH_SECONDS = 120.0
+"""How long Dagster's daemon may take to launch a failed run again; after that nobody counts on it."""
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -94,28 +103,40 @@ def process_of(run_id: str) -> str:
     return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()} {run_id}"
 
 
-def end_orphans(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+def relaunched(instance: dg.DagsterInstance, job_name: str, now: float) -> dg.DagsterRun | None:
+    """A failed run of a job that Dagster is about to launch again, or None.
+
+    Args:
+        instance: Dagster's.
+        job_name: the job's.
+        now: the time, in seconds since 1970.
+    """
+    failed = dg.RunsFilter(job_name=job_name, statuses=[dg.DagsterRunStatus.FAILURE], tags={WILL_RETRY_TAG: "true"})
+    for record in instance.get_run_records(failed, limit=1):
+        run = record.dagster_run
+        ended = record.end_time or record.update_timestamp.timestamp()
+        if AUTO_RETRY_RUN_ID_TAG not in run.tags and now - ended < RELAUNCH_SECONDS:
+            return run
+    return None
+
+
+def end_orphans(instance: dg.DagsterInstance) -> None:
     """End runs whose process was killed, and free the slots of ended runs: others would wait for them for ever.
 
     A run that asks to be launched again is failed, so that Dagster does; any other one is cancelled.
-
-    Returns:
-        Runs that are to be launched again.
     """
-    said, failed = "The process that ran it was killed.", []
+    said = "The process that ran it was killed."
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNDER_WAY)):
         run = record.dagster_run
         if not _orphaned(instance, run):
             continue
         if MAX_RETRIES_TAG in run.tags:
             instance.report_run_failed(run, said)
-            failed.append(run)
         else:
             instance.report_run_canceled(run, said)
     held = list(instance.event_log_storage.get_concurrency_run_ids())
     for run in instance.get_runs(dg.RunsFilter(run_ids=held, statuses=FINISHED_STATUSES)) if held else ():
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return failed
 
 
 def _orphaned(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
