@@ -53,6 +53,10 @@ class TransientError(FreshtuneError):
     transient = True
 
 
+class ChangingError(TransientError):
+    """A file of the source changed while it was looked at; the next look sees it as it is then."""
+
+
 class BlockedError(FreshtuneError):
     """A step refuses to run because a blocking check of a step before it failed."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import codecs
 import re
 import zoneinfo
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from assets.config.section import Section
 from assets.config.sources import HuggingFace, Sql
@@ -72,6 +72,38 @@ def _instant(value: str) -> str:
         raise ValueError(
             f"{value!r} is no time in ISO 8601; for instance 2026-03-01 or 2026-03-01T12:00:00+01:00"
         ) from None
+
+
+_ISO_DURATION = r"^P(?!$)(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+S)?)?$"
+"""ISO 8601 without years and months, which are not equally long."""
+
+
+def _known_duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    seconds = isinstance(value, int) and not isinstance(value, bool)
+    if not seconds and not (isinstance(value, str) and re.fullmatch(_ISO_DURATION, value)):
+        raise ValueError(f"{value!r} is no duration; ISO 8601, for instance PT6H or P2D, or whole seconds")
+    return value
+
+
+def _more_than_nothing(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("a duration is more than nothing")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_known_duration),
+    AfterValidator(_more_than_nothing),
+    WithJsonSchema(
+        {
+            "format": "duration",
+            "anyOf": [{"type": "string", "pattern": _ISO_DURATION}, {"type": "integer", "minimum": 1}],
+        }
+    ),
+]
 
 
 def _no_template(value: Any) -> Any:
@@ -399,6 +431,36 @@ class Sensor(Section):
 
     minimum_interval_seconds: Annotated[int, Field(ge=1)] = 60
     """Least time between two looks, in seconds."""
+    min_new_rows: Annotated[int, Field(ge=1)] | None = None
+    """Fewest rows that the model was not trained on before another is trained; until then new rows are only taken in,
+    up to the splits. null: every change is trained on."""
+    max_wait: Duration | None = None
+    """Longest that such rows wait for more of them, as ISO 8601 (`PT6H`, `P2D`) or in seconds; null: for ever."""
+
+    @model_validator(mode="after")
+    def _something_to_wait_for(self) -> Self:
+        if self.max_wait is not None and self.min_new_rows is None:
+            raise ValueError("max_wait says how long rows wait for min_new_rows, which is not set")
+        return self
+
+
+class Freshness(Section):
+    """How long ago the model was last found to be what the source and the configuration make of it."""
+
+    fail_after: Duration
+    """Longer ago than this, Dagster shows the model as overdue; ISO 8601 (`P2D`) or seconds, at least one minute."""
+    warn_after: Duration | None = None
+    """Longer ago than this, Dagster warns; ISO 8601 or seconds, at least one minute, less than `fail_after`."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        # Dagster looks every half minute and takes nothing shorter than a minute.
+        for name, value in (("fail_after", self.fail_after), ("warn_after", self.warn_after)):
+            if value is not None and value < timedelta(minutes=1):
+                raise ValueError(f"{name} {value} is less than a minute")
+        if self.warn_after is not None and self.warn_after >= self.fail_after:
+            raise ValueError(f"warn_after {self.warn_after} is not less than fail_after {self.fail_after}")
+        return self
 
 
 class Pipeline(Section):
@@ -428,6 +490,8 @@ class Pipeline(Section):
     """When to run without being asked, or null."""
     sensor: Sensor | None = Sensor()
     """How to watch the source, or null."""
+    freshness: Freshness | None = None
+    """When Dagster shows the model as overdue, or null for never."""
 
     @model_validator(mode="after")
     def _renamed_to_labels_of_the_task(self) -> Self:

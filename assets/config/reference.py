@@ -50,6 +50,8 @@ def _section(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
 
 
 def _accepted(field: dict[str, Any], definitions: dict[str, Any]) -> str:
+    if field.get("format") == "duration":
+        return "duration"
     if "anyOf" in field:
         return " or ".join(_accepted(each, definitions) for each in field["anyOf"])
     if "$ref" in field:

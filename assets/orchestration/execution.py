@@ -12,8 +12,9 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
 from dagster._core.storage.tags import HIDDEN_TAG_PREFIX
 
-from assets.errors import ConfigurationError, FreshtuneError
+from assets.errors import ConfigurationError, FreshtuneError, StoreError
 from assets.orchestration.metadata import plan_table, plan_tag
+from assets.orchestration.runs import MAY_PASS
 from assets.progress import Event, Sink, discard
 from assets.store.plan import Plan, StepPlan
 from assets.store.program import Launcher, start_program
@@ -155,12 +156,17 @@ def execute(context: Context, open_runner: OpenRunner, name: str, watch: Watch) 
         if error.transient and context.retry_number < RETRIES:
             context.log.warning(str(error))
             raise dg.RetryRequested(RETRIES, RETRY_SECONDS * 2**context.retry_number) from error
-        raise dg.Failure(str(error), allow_retries=False) from error
+        raise dg.Failure(str(error), metadata={MAY_PASS: _may_pass(error)}, allow_retries=False) from error
     watch.results.append(result)
     reasons = "; ".join(str(reason) for reason in result.reasons)
     said = f"{name}: {result.action} in {result.seconds:.2f} s"
     context.log.info(f"{said} ({reasons})" if reasons else said)
     return runner, result
+
+
+def _may_pass(error: FreshtuneError) -> bool:
+    """Whether the same run may succeed later: a full disk, a training that was killed, a server that did not answer."""
+    return error.transient or isinstance(error, StoreError)
 
 
 def _selected(context: Context, runner: Runner) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -16,7 +15,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
-import psutil
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.events import RunFailureReason
@@ -27,25 +25,21 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.tags import HIDDEN_TAG_PREFIX, REPOSITORY_LABEL_TAG
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.utils import make_new_run_id
 from dagster_shared.error import SerializableErrorInfo
 
 from assets.config.home import Home, home, project_root
 from assets.config.load import load_pipeline
-from assets.orchestration.automation import UNDER_WAY
 from assets.orchestration.execution import FORCE_TAG, SAMPLE_TAG, OpenRunner, Watch
 from assets.orchestration.metadata import blocking_failure
+from assets.orchestration.runs import PROCESS_TAG, end_orphans, process_of
 from assets.orchestration.wiring import GPU_POOL, asset_key, pipeline_definitions
 from assets.progress import Progress, Sink
 from assets.session import open_runner
 from assets.store.runner import Runner, StepResult
 
-PROCESS_TAG = f"{HIDDEN_TAG_PREFIX}freshtune/process"
-"""Machine, process and run, so that the death of the process can be told, and a run that copies the tag from it; the
-UI does not show it."""
 DEFINITIONS = "assets.orchestration.definitions"
 LOCATION = "freshtune"
 """Name of the code location in `workspace.yaml`."""
@@ -110,14 +104,14 @@ def launch(
     watch, runner = Watch(sink), open_runner()
     definitions = pipeline_definitions(open_runner, watch)
     run_id = make_new_run_id()
-    tags = {PROCESS_TAG: _process_of(run_id)}
+    tags = {PROCESS_TAG: process_of(run_id)}
     if forced:
         tags[FORCE_TAG] = ",".join(sorted(forced))
     if sample is not None:
         tags[SAMPLE_TAG] = str(sample)
     ops = None if sample is None else [f"{runner.name}_sample__{step}" for step in steps]
     with _restored_signals(), _instance(settings) as instance:
-        _cancel_orphans(instance)
+        end_orphans(instance)
         job = definitions.resolve_job_def(f"{runner.name}_{'job' if sample is None else 'sample'}")
         origin = _origin(job.name)
         run = instance.create_run_for_job(
@@ -235,28 +229,6 @@ def _origin(job_name: str) -> RemoteJobOrigin:
     target = LoadableTargetOrigin(module_name=DEFINITIONS)
     location = ManagedGrpcPythonEnvCodeLocationOrigin(target, location_name=LOCATION)
     return RemoteJobOrigin(RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME), job_name)
-
-
-def _process_of(run_id: str) -> str:
-    started = psutil.Process().create_time()
-    return f"{socket.gethostname()} {os.getpid()} {started} {run_id}"
-
-
-def _cancel_orphans(instance: dg.DagsterInstance) -> None:
-    """Cancel runs whose process was killed, and free the slots of ended runs: the next run would wait for ever."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY)):
-        host, pid, started, run_id = (run.tags.get(PROCESS_TAG, "") + "    ").split(" ")[:4]
-        if run_id != run.run_id or host != socket.gethostname():
-            continue
-        try:
-            alive = str(psutil.Process(int(pid)).create_time()) == started
-        except psutil.NoSuchProcess:
-            alive = False
-        if not alive:
-            instance.report_run_canceled(run, "The process that ran it was killed.")
-    held = list(instance.event_log_storage.get_concurrency_run_ids())
-    for run in instance.get_runs(dg.RunsFilter(run_ids=held, statuses=FINISHED_STATUSES)) if held else ():
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import dagster as dg
 from assets.errors import FreshtuneError
 from assets.orchestration.automation import SOURCE, schedule, sensor
 from assets.orchestration.execution import SAMPLE_TAG, OpenRunner, Watch, execute, open_for_run
+from assets.orchestration.freshness import policy, training_step
 from assets.orchestration.metadata import Value, check_result, plan_table, plan_tag, step_metadata
 from assets.store.runner import Runner
 from assets.store.step import Observation, Step
@@ -95,6 +96,7 @@ def _asset(open_runner: OpenRunner, runner: Runner, step: Step, watch: Watch) ->
         description=step.description,
         code_version=runner.code_version(step),
         pool=GPU_POOL if step.accelerator else None,
+        freshness_policy=policy(runner.config.freshness) if step is training_step(runner.chain) else None,
         check_specs=[
             dg.AssetCheckSpec(check.name, asset=key, description=check.description, blocking=check.blocking)
             for check in step.checks

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets.config.home import project_root
-from assets.errors import ConfigurationError, DataError
+from assets.errors import ChangingError, ConfigurationError, DataError
 from assets.raw.remote import elsewhere
 from assets.store.digests import digest_json
 from assets.store.packages import SCHEME, package_path
@@ -38,6 +38,7 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
         ConfigurationError: what is configured is not there, or may not be read; in `mode: append` files may be gone.
         DataError: it is not what it should be.
         TransientError: it cannot be reached.
+        ChangingError: a file changed or went away while it was looked at.
     """
     source = config.source
     wanted = (source.columns.text, source.columns.label, *source.columns.keep)
@@ -101,10 +102,22 @@ def _name(path: Path, root: Path) -> str:
 
 def _look(name: str, path: Path, index: FileIndex) -> ObservedFile:
     try:
-        return ObservedFile(name=name, path=str(path), sha256=index.sha256(path), size=path.stat().st_size)
+        before = path.stat()
+        sha256 = index.sha256(path, strictly=True)
+        after = path.stat()
     except OSError as error:
+        # Of a link that leads nowhere the name is still there.
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            raise ChangingError(
+                "the file went away while it was looked at", where=name, fix="look again; it was removed or renamed"
+            ) from error
         raise DataError(
             f"cannot be read: {error.strerror or error}",
             where=name,
             fix="make the file readable for the user who runs this, or take it out of source.files",
         ) from error
+    if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
+        raise ChangingError(
+            "the file changed while it was looked at", where=name, fix="look again once nobody writes to it"
+        )
+    return ObservedFile(name=name, path=str(path), sha256=sha256, size=after.st_size)

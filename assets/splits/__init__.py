@@ -20,4 +20,5 @@ STEP = Step(
     environment=("pyarrow:major",),
     checks=CHECKS,
     kinds=("arrow",),
+    new_rows="assets.splits.rows:count_new",
 )

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from assets.splits.rule import SIDES
 from assets.store.links import linked
-from assets.store.tables import as_ids, hexadecimal, order_of, read_tables
+from assets.store.tables import Ids, as_ids, distinct, hexadecimal, order_of, read_tables
 
 OVERLAY = "layout/rows.feather"
 
@@ -71,6 +71,28 @@ def read_test_groups(splits: Path) -> pa.Table:
     rows = rows[order_of(ids[rows])]
     texts = read_tables(linked(splits, "prepared"), "texts.feather")["text"].take(rows)
     return pa.table({"row_id": hexadecimal(ids[rows]), "text": texts, "group": hexadecimal(ids[group[rows]])})
+
+
+def count_new(splits: Path, earlier: Path | None) -> int:
+    """How many rows have a side and had none earlier. A row with another label or text is another row.
+
+    Args:
+        splits: content of the step.
+        earlier: content of the step at another time, or None: every row is new.
+    """
+    now = _with_side(splits)
+    if earlier is None:
+        return len(now)
+    before = _with_side(earlier)
+    firsts, _ = distinct(np.concatenate([before, now]))
+    return len(firsts) - len(before)
+
+
+def _with_side(splits: Path) -> Ids:
+    """Identifiers of the rows that have a side, each once."""
+    there = read_tables([splits], OVERLAY, ["side"])["side"].to_numpy() >= 0
+    ids: Ids = as_ids(read_tables(linked(splits, "shards"), "ids.feather")["row_id"])[there]
+    return ids
 
 
 def dataset(splits: Path, labels: Sequence[str]) -> Any:

@@ -14,6 +14,8 @@ from assets.store.digests import digest_file
 RACY_SECONDS = 2.0
 """A file changed this recently may change again within its time stamp's resolution, so its digest is not remembered
 (the same rule as git's for its index)."""
+SAVE_SECONDS = 10.0
+"""How much of a long look is lost at most when its process is killed."""
 
 
 class FileIndex:
@@ -27,27 +29,39 @@ class FileIndex:
         self.path = path
         self._entries: dict[str, list[int | str]] = {}
         self._changed = False
+        self._saved = time.monotonic()
         try:
             self._entries = json.loads(path.read_bytes())
         except (FileNotFoundError, ValueError):
             # A missing or torn index is an empty one: every entry can be had again from the file itself.
             self._entries = {}
 
-    def sha256(self, path: Path, *, again: bool = False) -> str:
+    def sha256(self, path: Path, *, again: bool = False, strictly: bool = False) -> str:
         """Hexadecimal SHA-256 of a file's bytes; read again only when its size, time or inode changed, or if asked to.
+
+        Args:
+            path: of the file.
+            again: whether to read it in any case.
+            strictly: whether the time of its last change of any kind counts too. Whoever copies a file over another
+                can give it the other's time of writing, and cannot set this one.
 
         Raises:
             OSError: if the file cannot be read.
         """
         status = path.stat()
         facts: list[int | str] = [status.st_size, status.st_mtime_ns, status.st_ino]
+        if strictly:
+            # Not last: an earlier version, which reads three facts and a digest, must not take a time for the digest.
+            facts.insert(1, status.st_ctime_ns)
         known = self._entries.get(str(path))
-        if known is not None and known[:3] == facts and not again:
-            return str(known[3])
+        if known is not None and known[:-1] == facts and not again:
+            return str(known[-1])
         digest = digest_file(path)
-        if time.time() - status.st_mtime > RACY_SECONDS:
+        changed = max(status.st_mtime, status.st_ctime) if strictly else status.st_mtime
+        if time.time() - changed > RACY_SECONDS:
             self._changed = self._changed or known != [*facts, digest]
             self._entries[str(path)] = [*facts, digest]
+            self._save_now_and_then()
         return digest
 
     def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
@@ -63,7 +77,12 @@ class FileIndex:
             return str(known[-1])
         found = digest()
         self._entries[url], self._changed = [*facts, found], True
+        self._save_now_and_then()
         return found
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
 
     def save(self) -> None:
         """Write what was learned, without entries of files that are gone. Of two writers the last one stands."""
@@ -76,4 +95,4 @@ class FileIndex:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(kept))
             part.replace(self.path)
-        self._changed = False
+        self._changed, self._saved = False, time.monotonic()

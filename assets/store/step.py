@@ -51,8 +51,8 @@ class Observation:
 class FileIndex(Protocol):
     """Digests of files, remembered while size, time and inode stay the same."""
 
-    def sha256(self, path: Path) -> str:
-        """Hexadecimal SHA-256 of the file's bytes."""
+    def sha256(self, path: Path, *, strictly: bool = False) -> str:
+        """Hexadecimal SHA-256 of the file's bytes; see `assets.store.index.FileIndex.sha256`."""
         ...
 
     def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
@@ -219,6 +219,8 @@ class Step:
             outside in line with the log; called as `function(settlement)`, returns JSON that is kept with the log.
         checks: judgements about its result.
         kinds: words for Dagster's UI.
+        new_rows: `module:function` that counts the rows of its content that an earlier one does not have; called as
+            `function(content, earlier)`, folders, the second None where there is no earlier one.
     """
 
     name: str
@@ -241,6 +243,7 @@ class Step:
     settle: str | None = None
     checks: tuple[Check, ...] = ()
     kinds: tuple[str, ...] = ()
+    new_rows: str | None = None
 
 
 @dataclass(frozen=True)

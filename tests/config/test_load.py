@@ -204,7 +204,11 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
         ),
         (
             "sensor: {zzz: 1}",
-            "9: sensor.zzz: there is no such field; accepted: minimum_interval_seconds; fix: remove it",
+            "9: sensor.zzz: there is no such field; accepted: minimum_interval_seconds, min_new_rows, max_wait; fix: remove it",
+        ),
+        (
+            "freshness: {fail_after: 1 day}",
+            "9: freshness.fail_after: '1 day' is no duration; ISO 8601, for instance PT6H or P2D, or whole seconds; fix: change",
         ),
         (
             "training: {epochs: 0}",

@@ -123,6 +123,14 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
         ({"training": {"warmup": float("nan")}}, "less than or equal to 1"),
         ({"gate": {"below_champion": -0.1}}, "greater than or equal to 0"),
         ({"schedule": {"cron": "every day"}}, "should match pattern"),
+        ({"sensor": {"max_wait": "P1D"}}, "max_wait says how long rows wait for min_new_rows, which is not set"),
+        ({"sensor": {"min_new_rows": 0}}, "greater than or equal to 1"),
+        ({"freshness": {}}, "Field required"),
+        ({"freshness": {"fail_after": 59}}, "fail_after 0:00:59 is less than a minute"),
+        (
+            {"freshness": {"fail_after": "P1D", "warn_after": "PT24H"}},
+            "warn_after 1 day, 0:00:00 is not less than fail_after 1 day, 0:00:00",
+        ),
         ({"description": "{{ x }}"}, "templates are not evaluated"),
         ({"source": {"files": ["{% x %}"]}}, "templates are not evaluated"),
     ],
@@ -172,3 +180,19 @@ def test_scripts_and_languages_that_are_accepted() -> None:
 def test_what_is_neither_a_script_nor_a_language(value: str) -> None:
     with pytest.raises(ValidationError, match=f"{value!r} is neither a script by its Unicode name, for instance Latin"):
         make(validation={"language": [value]})
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("PT6H", 21600), ("P2D", 172800), ("P1W", 604800), ("P1DT1H1M1S", 90061), (90, 90)]
+)
+def test_durations_are_iso_8601_or_seconds(written: str | int, seconds: int) -> None:
+    made = make(freshness={"fail_after": written})
+    assert made.freshness is not None
+    assert made.freshness.fail_after.total_seconds() == seconds
+    assert Pipeline.model_validate_json(made.model_dump_json()) == made
+
+
+@pytest.mark.parametrize("written", ["1 day", "P1M", "P1Y", "P", "PT", "06:00", "90", True, 1.5, "-P1D", None, 0, -5])
+def test_other_durations_are_refused(written: object) -> None:
+    with pytest.raises(ValidationError, match=r"is no duration; ISO 8601, for instance PT6H or P2D|more than nothing"):
+        make(freshness={"fail_after": written})

@@ -55,6 +55,14 @@ def _fail(counter: Path, times: int) -> None:
         raise TransientError(f"no connection at attempt {attempts}", where="source", fix="wait")
 
 
+def count_new(content: Path, earlier: Path | None) -> int:
+    now, before = (
+        {json.dumps(row) for row in json.loads((folder / "rows.json").read_text())} if folder else set()
+        for folder in (content, earlier)
+    )
+    return len(now - before)
+
+
 def train(build: Build, *, epochs: int) -> Measurements:
     rows = json.loads((build.inputs["raw"] / "rows.json").read_text())
     if epochs == 99:
@@ -106,6 +114,7 @@ CHAIN = (
         externals=look,
         checks=(Check("enough", "There are enough rows.", enough, blocking=True),),
         kinds=("parquet",),
+        new_rows=f"{HERE}:count_new",
     ),
     Step(
         "model",

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.orchestration import automation
 from assets.store import ingredients, program
 from tests.chains import pieces
 from tests.orchestration.pipeline import Tiny
@@ -17,6 +18,12 @@ from tests.orchestration.pipeline import Tiny
 def _code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingredients, "code_pieces", pieces)
     monkeypatch.setattr(program, "code_pieces", pieces)
+
+
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests look at once at what they have just written."""
+    monkeypatch.setattr(automation, "QUIET_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._utils.schedules import schedule_execution_time_iterator
 
-from assets.errors import DataError
+from assets.config.pipeline import Schedule
+from assets.errors import ChangingError, DataError, TransientError
+from assets.orchestration import automation, execution
 from assets.orchestration.automation import Looking
 from assets.store.runner import Runner
 from tests.orchestration.pipeline import Tiny
@@ -21,7 +29,7 @@ def test_a_bug_in_a_look_is_not_lost() -> None:
     def broken(**_: object) -> Runner:
         raise ZeroDivisionError("a bug")
 
-    looking = Looking(broken)
+    looking = Looking(broken, waits=False)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError, match="a bug"):
             looking.take(60)
@@ -169,7 +177,7 @@ def test_a_long_look_goes_on_from_tick_to_tick(
         assert read.wait(60)
         return tiny.runner()
 
-    looking = Looking(slow)
+    looking = Looking(slow, waits=False)
     assert looking.take(0.01) is None
     assert looking.take(0.01) is None
     read.set()
@@ -179,3 +187,235 @@ def test_a_long_look_goes_on_from_tick_to_tick(
     assert looks == 1
     monkeypatch.setattr(Looking, "take", lambda *_: None)
     assert tick(tiny, instance)[0] == "the source is being read; this goes on until the next look"
+
+
+# What became of the run that was asked for
+
+
+def run_asked(tiny: Tiny, instance: dg.DagsterInstance, asked: dg.RunRequest | str | None) -> dg.ExecuteInProcessResult:
+    """Run what the sensor asked for, as the daemon does."""
+    assert isinstance(asked, dg.RunRequest)
+    tags = {**asked.tags, "dagster/run_key": str(asked.run_key), "dagster/sensor_name": "tiny_new_data"}
+    return tiny.run(instance, *steps(asked), tags=tags)
+
+
+def test_a_run_that_failed_for_the_data_is_named_and_not_repeated(tiny: Tiny, instance: dg.DagsterInstance) -> None:
+    tiny.write("rows.txt", "a broken")
+    asked, cursor = tick(tiny, instance)
+    failed = run_asked(tiny, instance, asked)
+    assert not failed.success
+    said, cursor = tick(tiny, instance, cursor)
+    assert said == (
+        f"run {failed.run_id} failed: rows.txt, line 1: a broken row fix: mend it; nothing is asked for until the "
+        "source, the configuration or the code changes"
+    )
+    tiny.write("rows.txt", "a mended", "b two")
+    asked, cursor = tick(tiny, instance, cursor)
+    assert run_asked(tiny, instance, asked).success
+    assert tick(tiny, instance, cursor)[0] == "the source is what the first step stands for"
+
+
+def test_a_run_that_failed_after_the_rows_were_taken_in_is_repeated_when_settings_change(
+    tiny: Tiny, instance: dg.DagsterInstance
+) -> None:
+    tiny.changed = {"training": {"epochs": 13}}
+    asked, cursor = tick(tiny, instance)
+    failed = run_asked(tiny, instance, asked)
+    assert str(tick(tiny, instance, cursor)[0]).startswith(
+        f"run {failed.run_id} failed: training.epochs: thirteen epochs"
+    )
+    tiny.changed = {"training": {"epochs": 4}}
+    assert steps(tick(tiny, instance, cursor)[0]) == ["model", "release"]
+    # Somebody else was quicker.
+    tiny.run(instance)
+    assert tick(tiny, instance, cursor)[0] == "the source is what the first step stands for"
+
+
+def test_a_run_that_a_check_stopped_is_repeated_when_the_limit_changes(
+    tiny: Tiny, instance: dg.DagsterInstance
+) -> None:
+    tiny.changed = {"splits": {"min_rows_per_label": 4}}
+    asked, cursor = tick(tiny, instance)
+    failed = run_asked(tiny, instance, asked)
+    said, cursor = tick(tiny, instance, cursor)
+    assert str(said).startswith(f"run {failed.run_id} failed: ")
+    assert "tiny/raw: enough; nothing is asked for until" in str(said)
+    tiny.changed = {"splits": {"min_rows_per_label": 3}}
+    assert steps(tick(tiny, instance, cursor)[0]) == ["model", "release"]
+
+
+def test_a_bug_is_not_repeated(tiny: Tiny, instance: dg.DagsterInstance) -> None:
+    tiny.write("rows.txt", "a bug")
+    asked, cursor = tick(tiny, instance)
+    run_asked(tiny, instance, asked)
+    assert "ZeroDivisionError: a bug; nothing is asked for until" in str(tick(tiny, instance, cursor)[0])
+
+
+def test_a_run_that_failed_for_what_may_pass_is_asked_for_again(
+    tiny: Tiny, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "RETRIES", 0)
+    tiny.write("rows.txt", "a unreachable 1", "b two")
+    asked, cursor = tick(tiny, instance)
+    failed = run_asked(tiny, instance, asked)
+    said, cursor = tick(tiny, instance, cursor)
+    assert str(said).startswith(f"run {failed.run_id} failed: source: no connection at attempt 0 fix: wait; try 1 of 5")
+    monkeypatch.setattr("assets.orchestration.arrival.WAIT_SECONDS", 0.0)
+    again, cursor = tick(tiny, instance, cursor)
+    assert isinstance(asked, dg.RunRequest)
+    assert isinstance(again, dg.RunRequest)
+    assert str(again.run_key) == f"{str(asked.run_key)[:-1]}2"
+    assert run_asked(tiny, instance, again).success
+    assert tick(tiny, instance, cursor)[0] == "the source is what the first step stands for"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (dg.DagsterRunStatus.FAILURE, "failed: its process was killed, or did not start; try 1 of 5 more is at"),
+        (dg.DagsterRunStatus.CANCELED, "was stopped; nothing is asked for until"),
+    ],
+)
+def test_a_run_that_was_killed_may_do_better_and_one_that_was_stopped_was_meant_to(
+    tiny: Tiny, instance: dg.DagsterInstance, status: dg.DagsterRunStatus, said: str
+) -> None:
+    asked, cursor = tick(tiny, instance)
+    assert isinstance(asked, dg.RunRequest)
+    tags = {"dagster/run_key": str(asked.run_key), "dagster/sensor_name": "tiny_new_data"}
+    job = tiny.definitions().resolve_job_def("tiny_job")
+    run = instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+    report = instance.report_run_failed if status == dg.DagsterRunStatus.FAILURE else instance.report_run_canceled
+    report(run)
+    assert f"run {run.run_id} {said}" in str(tick(tiny, instance, cursor)[0])
+
+
+# Rows that wait for more
+
+
+def test_rows_are_taken_in_at_once_and_trained_on_when_there_are_enough(
+    tiny: Tiny, instance: dg.DagsterInstance
+) -> None:
+    tiny.changed = {"sensor": {"min_new_rows": 4, "max_wait": "P1D"}}
+    asked, cursor = tick(tiny, instance)
+    assert steps(asked) == ["raw"]
+    assert run_asked(tiny, instance, asked).success
+    said, cursor = tick(tiny, instance, cursor)
+    assert str(said).startswith("3 of 4 new rows; the oldest waits since 2")
+    tiny.write("more.txt", "a four", "b three")
+    asked, cursor = tick(tiny, instance, cursor)
+    assert steps(asked) == ["raw"]
+    assert run_asked(tiny, instance, asked).success
+    asked, cursor = tick(tiny, instance, cursor)
+    assert steps(asked) == ["model", "release"]
+    assert run_asked(tiny, instance, asked).success
+    said, cursor = tick(tiny, instance, cursor)
+    assert said == "the model was trained on the rows that the source has"
+
+    # One more, and one that is gone.
+    tiny.write("rows.txt", "a one", "b three", "b five")
+    asked, cursor = tick(tiny, instance, cursor)
+    assert run_asked(tiny, instance, asked).success
+    said, cursor = tick(tiny, instance, cursor)
+    assert str(said).startswith("1 of 4 new rows; the oldest waits since ")
+    remembered = json.loads(str(cursor))
+    remembered["since"] -= 24 * 3600.0
+    assert steps(tick(tiny, instance, json.dumps(remembered))[0]) == ["model", "release"]
+
+
+def test_what_an_earlier_model_was_trained_on_may_be_gone(tiny: Tiny, instance: dg.DagsterInstance) -> None:
+    tiny.run(instance)
+    before = tiny.runner().standing("raw")
+    assert before is not None
+    tiny.changed = {"sensor": {"min_new_rows": 4}}
+    tiny.write("more.txt", "a four")
+    tiny.run(instance, "raw")
+    assert str(tick(tiny, instance)[0]).startswith("1 of 4 new rows")
+    shutil.rmtree(Path(tiny.home.store) / "objects" / before.record.content[:2] / before.record.content)
+    assert steps(tick(tiny, instance)[0]) == ["model", "release"]
+
+
+def test_rows_that_were_taken_in_half_way_are_said(tiny: Tiny, instance: dg.DagsterInstance) -> None:
+    tiny.changed = {"sensor": {"min_new_rows": 4}}
+    runner = tiny.runner()
+    seen = automation.look(tiny.opener, {}, waits=True)
+    assert seen.cheap == ("raw",)
+    assert seen.waiting is not None
+    assert (seen.waiting.rows, seen.waiting.trained, seen.waiting.new) == ("", "", 0)
+    assert automation.counting_step(runner.chain).name == "raw"
+
+
+# Files that are being written
+
+
+def test_a_file_that_changes_under_the_look_is_looked_at_again(
+    tiny: Tiny, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changing(*_: object) -> Any:
+        raise ChangingError("the file changed while it was looked at", where="rows.txt", fix="look again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Looking, "take", changing)
+        said, cursor = tick(tiny, instance, '{"digest": "old", "number": 3}')
+    assert said == "rows.txt: the file changed while it was looked at; the next look is another"
+    assert cursor == '{"digest": "old", "number": 3}'
+    assert steps(tick(tiny, instance, cursor)[0]) == ["raw", "model", "release"]
+
+
+def test_an_empty_file_is_waited_for_and_then_taken_as_it_is(tiny: Tiny, instance: dg.DagsterInstance) -> None:
+    tiny.run(instance)
+    tiny.write("more.txt")
+    said, cursor = tick(tiny, instance)
+    assert said == "more.txt is empty, as a file is that somebody has just begun to write"
+    remembered = json.loads(str(cursor))
+    remembered["unsettled"] -= 3600.0
+    assert steps(tick(tiny, instance, json.dumps(remembered))[0]) == ["raw", "model", "release"]
+    tiny.write("more.txt", "a four")
+    assert steps(tick(tiny, instance, cursor)[0]) == ["raw", "model", "release"]
+
+
+def test_a_file_that_was_written_a_moment_ago_is_waited_for(
+    tiny: Tiny, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(automation, "QUIET_SECONDS", 3600.0)
+    assert tick(tiny, instance)[0] == "rows.txt was written a moment ago, and may not be whole yet"
+    os.utime(tiny.source / "rows.txt", (1, 1))
+    assert steps(tick(tiny, instance)[0]) == ["raw", "model", "release"]
+    tiny.run(instance)
+    # Written again as it was.
+    tiny.write("rows.txt", "a one", "a two", "b three")
+    assert tick(tiny, instance)[0] == "the source is what the first step stands for"
+
+
+# The schedule
+
+
+@pytest.mark.parametrize(
+    ("cron", "day", "times"),
+    [
+        # One and the same hour of the day on both sides of the change.
+        ("0 3 * * *", (2026, 3, 28), ["28 02:00", "29 01:00", "30 01:00"]),
+        ("0 3 * * *", (2026, 10, 24), ["24 01:00", "25 02:00", "26 02:00"]),
+        # 02:30 is not there on one day and there twice on another: it runs once.
+        ("30 2 * * *", (2026, 3, 28), ["28 01:30", "29 01:00", "30 00:30"]),
+        ("30 2 * * *", (2026, 10, 24), ["24 00:30", "25 01:30", "26 01:30"]),
+    ],
+)
+def test_a_schedule_keeps_the_time_of_day_when_the_clocks_change(
+    cron: str, day: tuple[int, int, int], times: list[str]
+) -> None:
+    declared = Schedule(cron=cron, timezone="Europe/Paris")
+    ticks = schedule_execution_time_iterator(
+        datetime(*day, tzinfo=UTC).timestamp(), declared.cron, declared.timezone, ascending=True
+    )
+    found = [next(ticks).astimezone(UTC) for _ in times]
+    assert [f"{each:%d %H:%M}" for each in found] == times
+
+
+def test_a_schedule_that_cannot_look_lets_the_run_do_so(
+    tiny: Tiny, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object, **__: object) -> Any:
+        raise TransientError("no connection", where="source", fix="wait")
+
+    monkeypatch.setattr(Runner, "plan", unreachable)
+    assert steps(schedule(tiny, instance)) == ["raw", "model", "release"]

@@ -107,7 +107,12 @@ def test_scaffolds_suggestions_are_valid_too(tmp_path: Path) -> None:
     assert made.schedule is not None
     assert made.validation.expectations
     assert made.gate.floor == 0.9
-    assert json.loads(made.model_dump_json())["sensor"] == {"minimum_interval_seconds": 60}
+    assert json.loads(made.model_dump_json())["sensor"] == {
+        "minimum_interval_seconds": 60,
+        "min_new_rows": 500,
+        "max_wait": "P1D",
+    }
+    assert made.freshness is not None
 
 
 def test_scaffold_refuses_python_and_odd_names(tmp_path: Path) -> None:

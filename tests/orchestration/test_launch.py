@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from assets.orchestration import execution, launch
+from assets.orchestration import execution, launch, runs
 from assets.orchestration.launch import RunOutcome
 from tests.orchestration.pipeline import Tiny
 
@@ -216,13 +216,11 @@ def test_run_of_a_living_process_is_left_alone(tiny: Tiny) -> None:
         run = instance.create_run_for_job(
             job, status=dg.DagsterRunStatus.STARTED, run_id="00000000-0000-0000-0000-000000000001"
         )
-        instance.add_run_tags(run.run_id, {launch.PROCESS_TAG: launch._process_of(run.run_id)})
+        instance.add_run_tags(run.run_id, {runs.PROCESS_TAG: runs.process_of(run.run_id)})
         # A run that was launched again from the UI copies the tags of a dead one.
         copied = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-        instance.add_run_tags(
-            copied.run_id, {launch.PROCESS_TAG: launch._process_of("gone").replace(str(os.getpid()), "1")}
-        )
-        launch._cancel_orphans(instance)
+        instance.add_run_tags(copied.run_id, {runs.PROCESS_TAG: runs.process_of("gone").replace(str(os.getpid()), "1")})
+        runs.end_orphans(instance)
         for each in (run, copied):
             found = instance.get_run_by_id(each.run_id)
             assert found is not None

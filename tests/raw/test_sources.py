@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from assets.config.pipeline import ClassificationTask, Pipeline, PretrainedModel, Source
-from assets.errors import ConfigurationError, DataError
+from assets.errors import ChangingError, ConfigurationError, DataError
 from assets.raw.sources import observe
 from assets.store.digests import digest_file, digest_json
-from assets.store.step import Observation
+from assets.store.step import FileIndex, Observation
 
 
 class Index:
-    def sha256(self, path: Path) -> str:
+    def sha256(self, path: Path, *, strictly: bool = False) -> str:
         return digest_file(path)
 
     def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
@@ -23,7 +23,7 @@ class Index:
 
 
 class Unreadable(Index):
-    def sha256(self, path: Path) -> str:
+    def sha256(self, path: Path, *, strictly: bool = False) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
 
@@ -37,13 +37,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project
 
 
-def look(*files: str) -> Observation:
+def look(*files: str, index: FileIndex | None = None) -> Observation:
     config = Pipeline(
         task=ClassificationTask(labels=("a", "b")),
         source=Source(files=files),
         base_model=PretrainedModel(name="owner/name"),
     )
-    return observe(config, Index())["source"]
+    return observe(config, index or Index())["source"]
 
 
 def test_patterns_are_relative_to_the_project_and_ordered_by_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +131,53 @@ def test_a_pattern_passes_over_folders_but_not_over_broken_links(root: Path) -> 
     (root / "data" / "link.csv").symlink_to(root / "gone.csv")
     with pytest.raises(DataError, match=r"data/link\.csv: cannot be read: No such file"):
         look("data/*.csv")
+
+
+def test_a_file_that_goes_away_under_the_look_may_be_looked_at_again(root: Path) -> None:
+    path = root / "data" / "a.csv"
+    path.write_text("x")
+
+    class Renaming(Index):
+        def sha256(self, path: Path, *, strictly: bool = False) -> str:
+            path.rename(path.with_suffix(".old"))
+            return super().sha256(path)
+
+    with pytest.raises(
+        ChangingError, match=r"data/a\.csv: the file went away while it was looked at\n  fix: look again"
+    ):
+        look("data/*.csv", index=Renaming())
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_changes_under_the_look_may_be_looked_at_again(root: Path, replaced: bool) -> None:
+    path = root / "data" / "a.csv"
+    path.write_text("x")
+
+    class Writing(Index):
+        def sha256(self, path: Path, *, strictly: bool = False) -> str:
+            found = super().sha256(path)
+            if replaced:
+                status = path.stat()
+                other = path.with_name("other")
+                other.write_text("y")
+                os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+                other.replace(path)
+            else:
+                with path.open("a") as file:
+                    file.write("y")
+            return found
+
+    with pytest.raises(ChangingError, match=r"data/a\.csv: the file changed while it was looked at\n  fix: look again"):
+        look("data/a.csv", index=Writing())
+    assert look("data/a.csv").files[0].sha256 == digest_file(path)
+
+
+def test_patterns_decide_which_names_are_unfinished(root: Path) -> None:
+    for name in ("a.csv", "b.csv.part", "c.csv.tmp", ".d.csv", ".hidden/e.csv"):
+        (root / "data" / name).parent.mkdir(exist_ok=True)
+        (root / "data" / name).write_text(name)
+    assert [file.name for file in look("data/**/*.csv").files] == ["data/a.csv"]
+    assert len(look("data/*").files) == 3
 
 
 def test_an_unreadable_file_is_named(root: Path) -> None:

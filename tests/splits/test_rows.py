@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assets.errors import DamagedError
-from assets.splits.rows import dataset, read_side, read_sides, read_test_groups
+from assets.splits.rows import count_new, dataset, read_side, read_sides, read_test_groups
 from assets.splits.rule import SIDES
 from assets.store.code import code_pieces
 from assets.store.store import Store
@@ -45,6 +45,14 @@ def test_what_is_in_one_group_with_the_test_set(store: Store) -> None:
         "text": [ROWS[at][0] for at in places],
         "group": [IDS[17 if at < 16 else at] for at in places],
     }
+
+
+def test_new_rows_are_those_that_had_no_side(store: Store) -> None:
+    now = make_splits(store, ROWS)
+    assert count_new(now, None) == 20
+    assert count_new(now, now) == 0
+    assert count_new(now, make_splits(store, ROWS[:12])) == 8
+    assert count_new(make_splits(store, ROWS[:12]), now) == 0
 
 
 @pytest.mark.parametrize("file", ["texts.feather", "rows.feather", "ids.feather", "layout/rows.feather"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -27,6 +28,35 @@ def test_an_unchanged_file_is_read_once_even_across_processes(tmp_path: Path, mo
     assert FileIndex(tmp_path / "cache" / "files.json").sha256(path) == digest
 
 
+def test_a_long_look_loses_little_when_its_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = FileIndex(tmp_path / "files.json")
+    paths = [old(tmp_path / name, name) for name in "abc"]
+    clock = time.monotonic()
+    for seconds, path in zip((0.0, 11.0, 12.0), paths, strict=True):
+        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: clock + seconds)
+        first.sha256(path)
+    # Killed here: nobody saves.
+    read: list[Path] = []
+
+    def noted(path: Path) -> str:
+        read.append(path)
+        return digest_file(path)
+
+    monkeypatch.setattr(module, "digest_file", noted)
+    second = FileIndex(tmp_path / "files.json")
+    assert [second.sha256(path) for path in paths] == [digest_file(path) for path in paths]
+    assert read == paths[2:]
+
+
+def test_a_long_look_elsewhere_loses_little_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = FileIndex(tmp_path / "files.json")
+    clock = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: clock + 11.0)
+    index.sha256_at("s3://a/b", [1, "etag"], lambda: "digest")
+    again = FileIndex(tmp_path / "files.json")
+    assert again.sha256_at("s3://a/b", [1, "etag"], lambda: pytest.fail("read again")) == "digest"
+
+
 def test_a_change_of_size_time_or_inode_is_seen(tmp_path: Path) -> None:
     index = FileIndex(tmp_path / "files.json")
     path = old(tmp_path / "a", "one")
@@ -39,6 +69,25 @@ def test_a_change_of_size_time_or_inode_is_seen(tmp_path: Path) -> None:
     replacement.write_text("six")
     os.utime(replacement, ns=(status.st_atime_ns, status.st_mtime_ns))
     replacement.replace(path)
+    assert index.sha256(path) == digest_file(path)
+
+
+def test_a_file_that_was_copied_over_another_with_its_time_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RACY_SECONDS", -1.0)
+    index = FileIndex(tmp_path / "files.json")
+    path, other = old(tmp_path / "a", "one"), tmp_path / "b"
+    before = path.stat()
+    assert index.sha256(path, strictly=True) == digest_file(path)
+    other.write_text("two")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    shutil.copyfile(other, path)
+    shutil.copystat(other, path)
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    assert index.sha256(path, strictly=True) == digest_file(path)
+    # Who asks in another way is not given what was remembered in this one.
     assert index.sha256(path) == digest_file(path)
 
 

@@ -10,10 +10,11 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -60,8 +61,17 @@ class Project:
 class Server:
     """Dagster's webserver and daemon over a project."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, process: subprocess.Popen[bytes]) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self.process = process
+
+    def kill(self) -> None:
+        """Kill everything at once: webserver, daemon, code location, and runs that are under way."""
+        parent = psutil.Process(self.process.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
 
     def query(self, query: str, **variables: Any) -> dict[str, Any]:
         """Result of a GraphQL query."""
@@ -116,7 +126,7 @@ def served(project: Project) -> Iterator[Server]:
             command, env=environment, cwd=project.folder, stdout=output, stderr=output, start_new_session=True
         )
     try:
-        server = Server(port)
+        server = Server(port, process)
         _await(server, process, log)
         yield server
     finally:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.served import Project, served
+from tests.system.served import SECONDS, Project, Server, served
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 
+AGE = """query { assetNodeOrError(assetKey: {path: ["tiny", "model"]}) {
+    ... on AssetNode { freshnessStatusInfo { freshnessStatus } } } }"""
+
+
 def test_sensor_runs_the_pipeline_for_new_data_and_for_nothing_else(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project", sensor={"minimum_interval_seconds": 1})
+    project = Project(tmp_path / "project", sensor={"minimum_interval_seconds": 1}, freshness={"fail_after": "P7D"})
     with served(project) as server:
         [first] = server.wait(1)
         assert first["status"] == "SUCCESS", server.failures(first["runId"])
@@ -29,3 +33,15 @@ def test_sensor_runs_the_pipeline_for_new_data_and_for_nothing_else(tmp_path: Pa
         assert tags["dagster/run_key"].endswith("-2")
         time.sleep(5)
         assert len(server.runs()) == 2
+        assert await_health(server) == "HEALTHY"
+
+
+def await_health(server: Server) -> str:
+    """What the daemon thinks of the model's age, once it has thought of it."""
+    started = time.monotonic()
+    while time.monotonic() - started < SECONDS:
+        found = server.query(AGE)["assetNodeOrError"]["freshnessStatusInfo"]["freshnessStatus"]
+        if found != "UNKNOWN":
+            return str(found)
+        time.sleep(1)
+    raise AssertionError(found)
