@@ -5,13 +5,22 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from assets import cleaned, evaluation, model, raw, release, splits, validated
+from assets import cleaned, drift, evaluation, model, raw, release, splits, validated
 
 if TYPE_CHECKING:
     from assets.config.pipeline import Pipeline
     from assets.store.step import Step
 
-CHAIN = (raw.STEP, validated.STEP, cleaned.STEP, splits.STEP, model.STEP, evaluation.STEP, release.STEP)
+CHAIN = (
+    raw.STEP,
+    validated.STEP,
+    cleaned.STEP,
+    splits.STEP,
+    drift.STEP,
+    model.STEP,
+    evaluation.STEP,
+    release.STEP,
+)
 
 
 def chain_of(config: Pipeline) -> tuple[Step, ...]:

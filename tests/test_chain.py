@@ -94,7 +94,7 @@ def planned(project: Project) -> dict[str, list[str]]:
 
 
 def test_the_steps_here_are_those_of_the_chain() -> None:
-    assert tuple(step.name for step in CHAIN) == STEPS
+    assert tuple(step.name for step in CHAIN if step.wanted is None) == STEPS
 
 
 def test_first_run_builds_everything_and_promotes(first: tuple[Project, dict[str, Any]]) -> None:

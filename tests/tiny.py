@@ -59,13 +59,19 @@ def make_shard(store: Store, rows: pa.Table) -> str:
     return make_object(store, files)
 
 
-def make_splits(store: Store, rows: Sequence[tuple[str, str]], sides: Sequence[str] | None = None) -> Path:
+def make_splits(
+    store: Store,
+    rows: Sequence[tuple[str, str]],
+    sides: Sequence[str] | None = None,
+    groups: Sequence[int] | None = None,
+) -> Path:
     """Publish what the step `splits` writes, and return its folder in the store.
 
     Args:
         store: where it goes.
         rows: text and label; their place is their `row_id`, 32 hexadecimal digits.
         sides: side of each row; None: 60 % train, 20 % validation, 20 % test, in this order.
+        groups: place of the row that names the group of each row; None: each is a group of its own.
     """
     if sides is None:
         sides = [SIDES[(at * 5 >= len(rows) * 3) + (at * 5 >= len(rows) * 4)] for at in range(len(rows))]
@@ -80,8 +86,12 @@ def make_splits(store: Store, rows: Sequence[tuple[str, str]], sides: Sequence[s
         "prepared": [make_object(store, {"texts.feather": rows.select(["text"])}) for rows in halves],
     }
     side = np.array([SIDES.index(side) for side in (*sides[half:], *sides[:half])], np.int8)
-    overlay = pa.table({"side": side, "group": np.arange(len(rows), dtype=np.int32)})
-    return store.open("objects", make_object(store, {"rows.json": [links, sides], OVERLAY: overlay}, links))
+    order = [*range(half, len(rows)), *range(half)]
+    group = np.array([order.index(at if groups is None else groups[at]) for at in order], np.int32)
+    overlay = pa.table({"side": side, "group": group})
+    return store.open(
+        "objects", make_object(store, {"rows.json": [links, sides, list(groups or [])], OVERLAY: overlay}, links)
+    )
 
 
 def make_base_model(folder: Path) -> Path:

@@ -259,6 +259,27 @@ class Gate(Section):
     """How much worse than the champion on the same rows it may be."""
 
 
+class Drift(Section):
+    """When new rows count as different from those that the champion was made from."""
+
+    level: Annotated[float, Field(gt=0.0, le=0.2)] = 0.01
+    """Chance that any of the tests alarms although nothing changed (corrected by Holm)."""
+    rows: Annotated[int, Field(ge=100)] = 10_000
+    """Most rows that are looked at, of new ones and of the champion's each; those with the lowest `row_id`, a hash."""
+    min_rows: Annotated[int, Field(ge=20)] = 50
+    """Fewest new rows, near-duplicates counted once, that are compared at all."""
+    label_shift: Share = 0.05
+    """Least share of new rows with another label than before (total variation) that alarms. However many rows there
+    are, a smaller difference does not, and so for the following."""
+    length_shift: Share = 0.1
+    """Least difference between the shares of texts up to any length (Kolmogorov–Smirnov) that alarms."""
+    vocabulary_shift: Share = 0.02
+    """Least share of words that the champion was not trained on, beyond that of rows held out from its training, that
+    alarms."""
+    separation: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
+    """Least area under the ROC curve of a classifier of new and old rows, above the 0.5 of chance, that alarms."""
+
+
 class Schedule(Section):
     """When to run without being asked."""
 
@@ -296,6 +317,8 @@ class Pipeline(Section):
     """How the model is fine-tuned."""
     gate: Gate = Gate()
     """When a challenger becomes the champion."""
+    drift: Drift | None = None
+    """When new rows count as different from the champion's, or null for no comparison; `{}` has sound values."""
     schedule: Schedule | None = None
     """When to run without being asked, or null."""
     sensor: Sensor | None = Sensor()

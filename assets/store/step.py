@@ -40,12 +40,16 @@ class Observation:
         location: what was configured, for messages.
         digest: digest of what it is made of; part of the key of the step that reads it.
         files: the files that it consists of, ordered by name; empty where it is not made of local files.
+        objects: content digests of the objects of the store that it consists of, those that are whole.
+        lost: content digests of those that are missing or damaged.
     """
 
     kind: str
     location: str
     digest: str
     files: tuple[ObservedFile, ...] = ()
+    objects: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class FileIndex(Protocol):
@@ -166,7 +170,8 @@ class Build:
         part: builds or finds a part of the result that has a key of its own; see `BuildPart`.
         variant: only for a step that decides: builds or finds the result of another step of the chain with some
             inputs replaced: (step, {input step: content digest}) → content folder.
-        stored: only for a step that decides: content folder of any object, by content digest, verified.
+        stored: only for a step that decides or reads the promotion log: content folder of any object, by content
+            digest, verified.
         log: only for a step that decides: the entries so far, oldest first.
         measurements: only for a step that decides: measurements of every step before it, by step.
         digests: content digest of each input step, for lineage.
@@ -203,6 +208,9 @@ class Step:
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
         externals: from (configuration, file index) to what it reads from outside the store.
+        promoted: from the promotion log, oldest first, and the content digest of each input (empty while it is not
+            known) to objects of the store that it reads, name → content digests. They are external inputs: part of
+            the key, and whether the store still has each of them too.
         environment: libraries whose version is part of the key, `name` or `name:minor` or `name:major`.
         roots: from the configuration to further code that the function reaches by configuration: `module` or
             `module:name`.
@@ -224,6 +232,7 @@ class Step:
     preflight: str | None = None
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
+    promoted: Callable[[Sequence[LogEntry], Mapping[str, str]], Mapping[str, Sequence[str]]] | None = None
     environment: tuple[str, ...] = ()
     roots: Callable[[Any], tuple[str, ...]] | None = None
     program: str | None = None

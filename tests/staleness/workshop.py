@@ -159,7 +159,8 @@ class Workshop:
 
     def __init__(self, project: Project, copied: Code) -> None:
         self.project, self.code = project, copied
-        self.chain: tuple[Step, ...] = (*CHAIN[:-1], replace(CHAIN[-1], settle="tests.staleness.workshop:settle"))
+        *others, release = (step for step in CHAIN if step.wanted is None)
+        self.chain: tuple[Step, ...] = (*others, replace(release, settle="tests.staleness.workshop:settle"))
         self.schema: type[Any] = Pipeline
         self.forced: frozenset[str] = frozenset()
         self.lock = project.folder / "lock.txt"

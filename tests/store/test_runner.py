@@ -19,7 +19,7 @@ from assets.progress import Event
 from assets.store import ingredients as module
 from assets.store import lease
 from assets.store.runner import Runner, StepResult
-from assets.store.step import Build, Measurements
+from assets.store.step import Build, Measurements, Step
 from assets.store.store import Store
 from tests.store import tiny_chain
 
@@ -429,3 +429,55 @@ def test_of_two_runs_at_once_one_computes_and_the_other_reuses(
     assert sorted(actions) == ["built", "reused", "reused"] or sorted(actions) == ["built", "fresh", "reused"]
     assert tiny_chain.calls.count("upper") == 1
     assert any("another run computes this already" in event.get("text", "") for event in events)
+
+
+def promoted_chain(source: Path) -> list[Any]:
+    """The tiny chain, with a step before the decision that reads what the log named first."""
+    first, second, decide = tiny_chain.chain(source)
+    reads = Step(
+        "reads",
+        "reads what was promoted",
+        "tests.store.tiny_chain:reads",
+        inputs=("letters",),
+        promoted=tiny_chain.named_first,
+    )
+    return [first, second, reads, decide]
+
+
+def test_what_the_log_names_is_part_of_the_key_and_can_be_read(open_runner: Open, source: Path) -> None:
+    def opened() -> Runner:
+        return dataclasses.replace(open_runner(), chain=promoted_chain(source))
+
+    def read() -> Any:
+        found = opened().standing("reads")
+        assert found is not None
+        return found.measurements
+
+    assert run(opened()) == ["letters built", "upper built", "reads built", "release built"]
+    assert read() == {"there": [], "lost": []}
+    # The run ended with a decision, which the step is told of from then on.
+    assert [str(reason) for reason in opened().plan()["reads"].reasons] == ["input letters_then"]
+    assert run(opened()) == ["reads built"]
+    assert read() == {"there": [["one", "six", "two"]], "lost": []}
+    assert run(opened()) == []
+
+
+def test_what_the_log_names_and_the_store_lost_is_said_and_another_result_once_it_is_back(
+    open_runner: Open, source: Path
+) -> None:
+    def opened() -> Runner:
+        return dataclasses.replace(open_runner(), chain=promoted_chain(source))
+
+    run(opened())
+    (source / "ten.txt").write_text("ten")
+    storage = opened().store.storage
+    then = opened().store.log("default", "tiny")[0].fields["inputs"]["letters"]
+    run(opened())
+    found = opened().standing("reads")
+    assert found is not None
+    entry = f"objects/{then[:2]}/{then}/manifest.json"
+    manifest = storage.read(entry)
+    storage.remove(entry)
+    assert opened().run_step("reads").measurements["lost"] == [then]
+    storage.replace(entry, manifest)
+    assert opened().run_step("reads").record.key == found.record.key
