@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.release.conftest import MakeRelease
-from tests.release.material import LABELS, entry, measurements
+from tests.release.material import DRIFT, LABELS, entry, measurements
 
 TRUE = ["ham"] * 6 + ["spam"] * 4
 ONE_WRONG = ["spam", *TRUE[1:]]
@@ -241,3 +241,15 @@ def test_the_card(release: MakeRelease) -> None:
 def test_labels_are_named_as_configured(release: MakeRelease) -> None:
     text = Page(release(TRUE, ONE_WRONG).report).text
     assert all(f"{label} " in text for label in LABELS)
+
+
+def test_drift_is_told_where_it_was_looked_for(release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "drift": DRIFT}).report).text
+    assert "1,200 rows came in since champion 0123456789ab was made, from 5,000 rows" in text
+    assert "Labels labels <differ> 0.2500 0.1000 < 0.0001 ✕ drift" in text
+    assert "Lengths lengths <differ> 0.0500 0.1000 0.3000 ✓ none" in text
+    assert "<ham> 80.0% 55.0%" in text
+    nothing = {"champion": None, "reason": "no champion yet", "level": 0.01}
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "drift": nothing}).report).text
+    assert "Drift Nothing was compared: no champion yet." in text
+    assert "Drift" not in Page(release(TRUE, ONE_WRONG).report).text
