@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from assets import cleaned, drift, evaluation, model, raw, release, splits, validated
+from assets import cleaned, drift, evaluation, model, quality, raw, release, splits, validated
 
 if TYPE_CHECKING:
     from assets.config.pipeline import Pipeline
@@ -17,6 +17,7 @@ CHAIN = (
     cleaned.STEP,
     splits.STEP,
     drift.STEP,
+    quality.STEP,
     model.STEP,
     evaluation.STEP,
     release.STEP,

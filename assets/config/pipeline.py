@@ -280,6 +280,25 @@ class Drift(Section):
     """Least area under the ROC curve of a classifier of new and old rows, above the 0.5 of chance, that alarms."""
 
 
+class Quality(Section):
+    """When the champion is too bad on newly labelled rows, by `gate.metric`."""
+
+    floor: Share
+    """Least value of the metric on a batch of rows that the champion was not made from."""
+    batches: Annotated[int, Field(ge=1, le=100)] = 5
+    """How many batches are looked at, the newest ones; each is what came in between two decisions of the gate."""
+    failing: Annotated[int, Field(ge=1)] = 3
+    """How many of them must lie below the floor, the newest among them, before the alarm stands."""
+    min_rows: Annotated[int, Field(ge=1)] = 100
+    """Fewest rows of a batch; smaller ones are taken together with the next, and the newest rows wait."""
+
+    @model_validator(mode="after")
+    def _can_alarm(self) -> Self:
+        if self.failing > self.batches:
+            raise ValueError(f"failing {self.failing} is more than batches {self.batches}: the alarm could never stand")
+        return self
+
+
 class Schedule(Section):
     """When to run without being asked."""
 
@@ -319,6 +338,8 @@ class Pipeline(Section):
     """When a challenger becomes the champion."""
     drift: Drift | None = None
     """When new rows count as different from the champion's, or null for no comparison; `{}` has sound values."""
+    quality: Quality | None = None
+    """When the champion is too bad on newly labelled rows, or null for no measurement."""
     schedule: Schedule | None = None
     """When to run without being asked, or null."""
     sensor: Sensor | None = Sensor()
