@@ -42,8 +42,9 @@ def test_something_is_shipped() -> None:
 def test_every_shipped_pipeline_loads(shipped: dg.Definitions, name: str) -> None:
     graph = shipped.resolve_asset_graph()
     keys = {tuple(key.path) for key in graph.get_all_asset_keys() if key.path[0] == name}
-    assert keys == {(name, step) for step in ("source", *(step.name for step in CHAIN))}
-    for step in CHAIN:
+    steps = [step for step in CHAIN if step.wanted is None]
+    assert keys == {(name, step) for step in ("source", *(step.name for step in steps))}
+    for step in steps:
         node = graph.get(dg.AssetKey([name, step.name]))
         assert node.description == step.description
         assert node.kinds == set(step.kinds)

@@ -149,6 +149,21 @@ DRIFT: Measurements = {
 }
 """What the step `drift` measured, where the configuration asks for it."""
 
+QUALITY: Measurements = {
+    "champion": "0123456789abcdef",
+    "reason": "",
+    "metric": "f1_macro",
+    "floor": 0.9,
+    "failing": 1,
+    "batches": [
+        {"rows": 300, "scored": 300, "value": 0.95, "low": 0.92, "high": 0.97, "below": False},
+        {"rows": 4000, "scored": 2000, "value": 0.85, "low": 0.83, "high": 0.87, "below": True},
+    ],
+    "below": 1,
+    "alarm": True,
+}
+"""What the step `quality` measured, where the configuration asks for it."""
+
 # The steps before release as steps of a chain, and release itself; the seed is all that makes one model another.
 
 TRUE = ["ham"] * 6 + ["spam"] * 4

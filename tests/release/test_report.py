@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.release.conftest import MakeRelease
-from tests.release.material import DRIFT, LABELS, entry, measurements
+from tests.release.material import DRIFT, LABELS, QUALITY, entry, measurements
 
 TRUE = ["ham"] * 6 + ["spam"] * 4
 ONE_WRONG = ["spam", *TRUE[1:]]
@@ -253,3 +253,14 @@ def test_drift_is_told_where_it_was_looked_for(release: MakeRelease) -> None:
     text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "drift": nothing}).report).text
     assert "Drift Nothing was compared: no champion yet." in text
     assert "Drift" not in Page(release(TRUE, ONE_WRONG).report).text
+
+
+def test_the_champion_on_new_rows_is_told_where_it_was_measured(release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "quality": QUALITY}).report).text
+    assert "newest 4,000 2,000 0.8500 0.8300 – 0.8700 ✕ below" in text
+    assert "1 before it 300 300 0.9500 0.9200 – 0.9700 ✓ reached" in text
+    assert "✕ The alarm stands: 1 of the last 2 batches are below the floor; it stands from 1, the newest" in text
+    nothing = {**QUALITY, "reason": "no champion yet", "batches": []}
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "quality": nothing}).report).text
+    assert "Nothing was measured: no champion yet." in text
+    assert "newly labelled" not in Page(release(TRUE, ONE_WRONG).report).text
