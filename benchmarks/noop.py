@@ -36,7 +36,6 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from assets.chain import CHAIN
 from assets.config.home import home
 from assets.config.load import load_pipeline
 from assets.config.pipeline import Pipeline
@@ -100,7 +99,7 @@ def chain_of_dvc(dvc: str, folder: Path, project: Project) -> dict[str, str]:
     runner = opened(project)
     for name in ("data", "base"):
         shutil.copytree(project.folder / name, folder / name)
-    stages = {step.name: stage(runner, step, folder) for step in CHAIN}
+    stages = {step.name: stage(runner, step, folder) for step in runner.chain}
     declared = load_pipeline("tiny", project.folder).model_dump(mode="json")
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
     (folder / "params.yaml").write_text(yaml.safe_dump(declared), encoding="utf-8")
@@ -202,7 +201,7 @@ def reuse(project: Project) -> dict[str, Any]:
 
     Runs are in one process over an instance on SQLite, in turn; milliseconds a step.
     """
-    steps = [step for step in CHAIN if not step.decides]
+    steps = [step for step in opened(project).chain if not step.decides]
     empty = empty_assets(opened(project), steps)
     kinds: dict[str, Callable[[int], tuple[dg.Definitions, str, str]]] = {
         "empty": lambda _: (empty, "empty_job", "empty"),
