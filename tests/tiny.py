@@ -87,7 +87,8 @@ def make_splits(
     }
     side = np.array([SIDES.index(side) for side in (*sides[half:], *sides[:half])], np.int8)
     order = [*range(half, len(rows)), *range(half)]
-    group = np.array([order.index(at if groups is None else groups[at]) for at in order], np.int32)
+    lies = {at: place for place, at in enumerate(order)}
+    group = np.array([lies[at if groups is None else groups[at]] for at in order], np.int32)
     overlay = pa.table({"side": side, "group": group})
     return store.open(
         "objects", make_object(store, {"rows.json": [links, sides, list(groups or [])], OVERLAY: overlay}, links)

@@ -40,7 +40,9 @@ def lengths(found: Numbers) -> bytes:
     axes = figure.subplots()
     for side, colour in (("champion", OLD), ("new", NEW)):
         axes.ecdf(found[side], color=colour, label=_name(side))
-    axes.set(xscale="log", xlabel="length of the text, characters", ylabel="share of the texts up to it")
+    # A few texts that are far longer than all others would push these into a corner.
+    longest = max(float(np.quantile(each, 0.995)) for each in found.values())
+    axes.set(xlim=(0, longest), xlabel="length of the text, characters", ylabel="share of the texts up to it")
     return _png(figure)
 
 

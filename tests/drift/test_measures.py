@@ -13,7 +13,7 @@ from assets.drift import measures
 from assets.drift.measures import Shift, holm
 from tests.drift.population import Rows, compared, draw
 
-REPETITIONS = 400
+REPETITIONS = 250
 LEVEL = 0.05
 TOLERATED = LEVEL + 3 * (LEVEL * (1 - LEVEL) / REPETITIONS) ** 0.5
 """The level and three standard deviations of how often what happens with its chance is seen in so many repetitions."""

@@ -259,7 +259,7 @@ def test_the_champion_on_new_rows_is_told_where_it_was_measured(release: MakeRel
     text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "quality": QUALITY}).report).text
     assert "newest 4,000 2,000 0.8500 0.8300 – 0.8700 ✕ below" in text
     assert "1 before it 300 300 0.9500 0.9200 – 0.9700 ✓ reached" in text
-    assert "✕ The alarm stands: 1 of the last 2 batches are below the floor; it stands from 1, the newest" in text
+    assert "✕ The alarm stands : 1 of the last 2 batches are below the floor; it stands from 1, the newest" in text
     nothing = {**QUALITY, "reason": "no champion yet", "batches": []}
     text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "quality": nothing}).report).text
     assert "Nothing was measured: no champion yet." in text

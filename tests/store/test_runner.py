@@ -465,8 +465,8 @@ def test_what_the_log_names_is_part_of_the_key_and_can_be_read(open_runner: Open
 def test_what_the_log_names_and_the_store_lost_is_said_and_another_result_once_it_is_back(
     open_runner: Open, source: Path
 ) -> None:
-    def opened() -> Runner:
-        return dataclasses.replace(open_runner(), chain=promoted_chain(source))
+    def opened(environment: str = "default") -> Runner:
+        return dataclasses.replace(open_runner(environment), chain=promoted_chain(source))
 
     run(opened())
     (source / "ten.txt").write_text("ten")
@@ -478,6 +478,9 @@ def test_what_the_log_names_and_the_store_lost_is_said_and_another_result_once_i
     entry = f"objects/{then[:2]}/{then}/manifest.json"
     manifest = storage.read(entry)
     storage.remove(entry)
+    # The same words where nothing was ever promoted.
+    opened("other").run_step("letters")
+    assert opened("other").run_step("reads").measurements == {"there": [], "lost": []}
     assert opened().run_step("reads").measurements["lost"] == [then]
     storage.replace(entry, manifest)
     assert opened().run_step("reads").record.key == found.record.key
