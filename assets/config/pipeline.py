@@ -286,7 +286,7 @@ class Quality(Section):
     floor: Share
     """Least value of the metric on a batch of rows that the champion was not made from."""
     batches: Annotated[int, Field(ge=1, le=100)] = 5
-    """How many batches are looked at, the newest ones; each is what came in between two decisions of the gate."""
+    """How many batches are looked at, the newest ones; each is what came in from one look to the next."""
     failing: Annotated[int, Field(ge=1)] = 3
     """How many of them must lie below the floor, the newest among them, before the alarm stands."""
     min_rows: Annotated[int, Field(ge=1)] = 100

@@ -25,7 +25,9 @@ TESTS = MappingProxyType(
 """Every test, and what it asserts."""
 
 
-def champion(entries: Sequence[LogEntry], inputs: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def champion(
+    entries: Sequence[LogEntry], inputs: Mapping[str, str], _stood: Measurements | None
+) -> dict[str, tuple[str, ...]]:
     """What the step reads of the promotion log: the champion, and the splits that it was made from."""
     model = log.outgrown(entries, inputs["splits"])
     if model is None:

@@ -52,12 +52,13 @@ def sensors(open_runner: OpenRunner, runner: Runner, job_name: str) -> list[dg.S
         busy = _busy(context.instance, job_name)
         if busy is not None:
             return busy
-        request = _request(runner, seen.plan, run_key=key)
-        if isinstance(request, dg.SkipReason):
+        if not seen.plan.to_run:
             return dg.SkipReason(
                 "the champion is below quality.floor, but every step is fresh: the gate refused what these rows and "
                 "settings give; look at the newest rows, or change the training"
             )
+        request = _request(runner, seen.plan, run_key=key)
+        assert isinstance(request, dg.RunRequest)
         return dg.SensorResult([request], cursor=key)
 
     return [on_bad_quality]

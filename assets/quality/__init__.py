@@ -1,8 +1,8 @@
 """The champion's quality on newly labelled data: batch by batch, on rows that it was not made from.
 
-A batch is the rows that came in between two decisions of the gate, in the order of the promotion log; the newest one is
-those since the last decision. The alarm stands when at least `failing` of the last `batches` batches, the newest among
-them, lie below the floor.
+A batch is the rows that came in between two looks: the step knows from its last result which splits it saw since the
+champion was made; where there is none, it goes by the decisions of the gate. The alarm stands when at least `failing`
+of the last `batches` batches, the newest among them, lie below the floor.
 """
 
 from __future__ import annotations
@@ -17,19 +17,25 @@ CHECK = "champion_holds"
 """Name of the check that fails while the alarm stands."""
 
 
-def champion(entries: Sequence[LogEntry], inputs: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def champion(
+    entries: Sequence[LogEntry], inputs: Mapping[str, str], stood: Measurements | None
+) -> dict[str, tuple[str, ...]]:
     """What the step reads of the promotion log: the champion, the splits that it was made from, and those after them.
 
-    `champion` is the model, as `assets.drift` finds it; `later_splits` are the splits of every decision since, in its
-    order, without those that stand now.
+    `champion` is the model, as `assets.drift` finds it; `later_splits` are those that were seen since, in their order,
+    without those that stand now.
     """
     model = log.outgrown(entries, inputs["splits"])
     if model is None:
         return {"champion": (), "champion_splits": (), "later_splits": ()}
     decided = [entry.fields for entry in entries if entry.fields["kind"] == "decision"]
     made_from = dict.fromkeys(fields["inputs"]["splits"] for fields in decided if fields["challenger"] == model)
-    first = next(at for at, fields in enumerate(decided) if fields["challenger"] == model)
-    later = dict.fromkeys(fields["inputs"]["splits"] for fields in decided[first:])
+    if stood is not None and stood["champion"] == model:
+        seen = stood["seen"]
+        later = seen["before"] if seen["splits"] == inputs["splits"] else seen["after"]
+    else:
+        first = next(at for at, fields in enumerate(decided) if fields["challenger"] == model)
+        later = dict.fromkeys(fields["inputs"]["splits"] for fields in decided[first:])
     others = tuple(splits for splits in later if splits not in {*made_from, inputs["splits"]})
     return {"champion": (model,), "champion_splits": tuple(made_from), "later_splits": others}
 

@@ -33,13 +33,14 @@ def arrivals(build: Build, *, batches: int, min_rows: int) -> Measurements:
         rows.feather: batch (from 0, the oldest), row_id, text, label; in the order of batches and row_id.
 
     Args:
-        build: inputs `splits`; `champion_splits_0`, … of the champion; `later_splits_0`, … of every decision since, in
-            their order.
+        build: inputs `splits`; `champion_splits_0`, … of the champion; `later_splits_0`, … seen since, in their order.
         batches: most batches, the newest ones.
         min_rows: fewest rows of a batch.
 
     Returns:
         rows: of each batch, also those that are not scored.
+        ends: of which of the later splits, and with their number of the ones now, the newest batches and one before
+            them end.
     """
     # Numbers and not names give the order.
     champion, later = (
@@ -63,7 +64,8 @@ def arrivals(build: Build, *, batches: int, min_rows: int) -> Measurements:
     scored = place < MOST_ROWS
     table = new.select(["row_id", "text", "label"]).take(kept[scored])
     write_table(build.content / "rows.feather", table.add_column(0, "batch", pa.array(batch[scored])), compressed=True)
-    return {"rows": rows.tolist()}
+    is_end = (together >= 0) & (np.append(together[1:], -1) != together)
+    return {"rows": rows.tolist(), "ends": np.flatnonzero(is_end)[-batches - 1 :].tolist()}
 
 
 def gathered(rows: npt.NDArray[np.integer], min_rows: int) -> npt.NDArray[np.int64]:

@@ -42,7 +42,8 @@ def measure(
 
     Returns:
         champion (digest or None), reason (why nothing was measured, or ""), metric, floor, failing, batches (the
-        oldest first, each with rows, scored, value, low, high, below), below (how many are), alarm.
+        oldest first, each with rows, scored, value, low, high, below), below (how many are), alarm, seen (the splits,
+        those seen `before` them since the champion was made, and which of all to compare with `after` them).
     """
     champion = build.externals["champion"]
     models = (*champion.objects, *champion.lost)
@@ -55,11 +56,16 @@ def measure(
         "batches": [],
         "below": 0,
         "alarm": False,
+        "seen": _seen(build),
     }
     told["reason"] = _missing(build, labels)
     if not told["reason"]:
-        came, found = _scored(build, models[0], labels, batches=batches, min_rows=min_rows)
-        told["batches"] = [_judged(rows, matrix, metric, floor) for rows, matrix in zip(came, found, strict=True)]
+        arrived, found = _scored(build, models[0], labels, batches=batches, min_rows=min_rows)
+        told["batches"] = [
+            _judged(rows, matrix, metric, floor) for rows, matrix in zip(arrived["rows"], found, strict=True)
+        ]
+        # What ends no batch, or one that is too long ago, need not be read again when more comes in.
+        told["seen"]["after"] = [told["seen"]["after"][at] for at in arrived["ends"]]
         told["below"] = sum(each["below"] for each in told["batches"])
         told["alarm"] = bool(told["batches"]) and told["batches"][-1]["below"] and told["below"] >= failing
         if not told["batches"]:
@@ -69,6 +75,11 @@ def measure(
     if told["batches"]:
         (build.trace / "quality.png").write_bytes(_picture(told))
     return told
+
+
+def _seen(build: Build) -> dict[str, Any]:
+    splits, later = build.digests["splits"], build.externals["later_splits"]
+    return {"splits": splits, "before": [*later.objects, *later.lost], "after": [*later.objects, splits]}
 
 
 def _missing(build: Build, labels: Sequence[str]) -> str:
@@ -88,8 +99,8 @@ def _missing(build: Build, labels: Sequence[str]) -> str:
 
 def _scored(
     build: Build, champion: str, labels: Sequence[str], *, batches: int, min_rows: int
-) -> tuple[list[int], list[npt.NDArray[np.int64]]]:
-    """Rows of each batch, and the confusion matrix of those that were scored."""
+) -> tuple[Measurements, list[npt.NDArray[np.int64]]]:
+    """What is measured of the batches, and the confusion matrix of the rows of each that were scored."""
     assert build.part is not None
     splits = {"splits": build.digests["splits"]}
     for prefix, name in ((CHAMPION, "champion_splits"), (LATER, "later_splits")):
@@ -110,7 +121,7 @@ def _scored(
             environment=("torch", "transformers", "tokenizers"),
         )
         matrices.append(_confusion(answers, labels))
-    return arrived.measurements["rows"], matrices
+    return arrived.measurements, matrices
 
 
 def _confusion(answers: Part, labels: Sequence[str]) -> npt.NDArray[np.int64]:

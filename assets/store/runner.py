@@ -130,7 +130,10 @@ class Runner:
         """What a step reads of what the promotion log names: looked at each time, for a run appends to the log."""
         if step.promoted is None:
             return {}
-        named = step.promoted(self.store.log(self.environment, self.name), inputs)
+        record = self.stands_for(step)
+        whole = record is not None and self.store.fault("traces", record.trace) is None
+        stood = self.store.measurements(record.trace) if record is not None and whole else None
+        named = step.promoted(self.store.log(self.environment, self.name), inputs, stood)
         return {name: self._observed_objects(digests) for name, digests in named.items()}
 
     def _observed_objects(self, digests: Sequence[str]) -> Observation:

@@ -115,6 +115,10 @@ class LogEntry:
     fields: Mapping[str, Any]
 
 
+Promoted = Callable[[Sequence[LogEntry], Mapping[str, str], Measurements | None], Mapping[str, Sequence[str]]]
+"""See `Step.promoted`."""
+
+
 class Part(NamedTuple):
     """A part of a step's result.
 
@@ -208,9 +212,10 @@ class Step:
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
         externals: from (configuration, file index) to what it reads from outside the store.
-        promoted: from the promotion log, oldest first, and the content digest of each input (empty while it is not
-            known) to objects of the store that it reads, name → content digests. They are external inputs: part of
-            the key, and whether the store still has each of them too.
+        promoted: from the promotion log, oldest first, the content digest of each input (empty while it is not known)
+            and the measurements of what the step stands for (or None) to objects of the store that it reads, name →
+            content digests. They are external inputs: part of the key, and whether the store still has each of them
+            too. What it stands for must not change the answer as long as the inputs stay, or it is never fresh.
         environment: libraries whose version is part of the key, `name` or `name:minor` or `name:major`.
         roots: from the configuration to further code that the function reaches by configuration: `module` or
             `module:name`.
@@ -232,7 +237,7 @@ class Step:
     preflight: str | None = None
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
-    promoted: Callable[[Sequence[LogEntry], Mapping[str, str]], Mapping[str, Sequence[str]]] | None = None
+    promoted: Promoted | None = None
     environment: tuple[str, ...] = ()
     roots: Callable[[Any], tuple[str, ...]] | None = None
     program: str | None = None

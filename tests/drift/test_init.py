@@ -21,7 +21,7 @@ def decided(number: int, model: str, splits: str, before: str | None, decision: 
 
 
 def compared(entries: list[LogEntry], splits: str) -> Any:
-    found = champion(entries, {"splits": splits})
+    found = champion(entries, {"splits": splits}, None)
     return found["champion"], found["champion_splits"]
 
 

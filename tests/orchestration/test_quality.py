@@ -16,7 +16,9 @@ from tests.orchestration import chain
 from tests.orchestration.pipeline import Tiny
 
 
-def first_champion(entries: Sequence[LogEntry], inputs: Mapping[str, str]) -> dict[str, list[str]]:
+def first_champion(
+    entries: Sequence[LogEntry], inputs: Mapping[str, str], _stood: Measurements | None
+) -> dict[str, list[str]]:
     assert set(inputs) == {"raw"}
     return {"champion": [entry.fields["champion"] for entry in entries[:1]]}
 

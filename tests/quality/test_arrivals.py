@@ -69,12 +69,22 @@ def test_a_row_that_left_counts_no_more_and_one_that_the_champion_saw_never(
         "splits": make_splits(store, texts),
     }
     build = make_build(splits)
-    assert arrivals(build, batches=5, min_rows=1) == {"rows": [2]}
+    assert arrivals(build, batches=5, min_rows=1) == {"rows": [2], "ends": [0]}
 
 
 def test_of_a_large_batch_some_rows_are_scored(arrive: Arrive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_ROWS", 2)
     assert arrive(6, [11, 14]) == [[6, 7], [11, 12]]
+
+
+def test_what_ends_a_batch_is_known_and_one_more_than_is_asked_for(make_build: MakeBuild, store: Store) -> None:
+    grown = [make_splits(store, ROWS[:rows]) for rows in (7, 9, 10, 12, 13)]
+    inputs = {f"later_splits_{at}": splits for at, splits in enumerate(grown[:-1])}
+    build = make_build({**inputs, "splits": grown[-1], "champion_splits_0": make_splits(store, ROWS[:6])})
+    assert arrivals(build, batches=1, min_rows=2) == {"rows": [3], "ends": [1, 3]}
+    # Rows 9 to 11 came in twice; two of them are enough, and the last one waits.
+    assert arrivals(build, batches=9, min_rows=3) == {"rows": [3, 3], "ends": [1, 3]}
+    assert arrivals(build, batches=9, min_rows=1) == {"rows": [1, 2, 1, 2, 1], "ends": [0, 1, 2, 3, 4]}
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 12), st.data())

@@ -88,6 +88,8 @@ def test_each_batch_is_scored_with_its_interval(run: Measure) -> None:
     assert newest["low"] < 0.5 < newest["high"]
     assert (measured["below"], measured["alarm"]) == (1, False)
     assert json.loads((build.content / "quality.json").read_bytes()) == measured
+    later, now = build.externals["later_splits"].objects, build.digests["splits"]
+    assert measured["seen"] == {"splits": now, "before": [*later], "after": [*later, now]}
     assert (build.trace / "quality.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -148,6 +150,15 @@ def test_where_nothing_can_be_measured_it_says_so_and_passes(state: dict[str, An
     assert list(build.trace.iterdir()) == []
 
 
-def test_a_batch_of_a_decision_that_the_store_lost_is_part_of_the_next(run: Measure) -> None:
-    _, measured = run([0.0, 0.5], lost="later_splits")
+def test_a_batch_of_splits_that_the_store_lost_is_part_of_the_next(run: Measure) -> None:
+    build, measured = run([0.0, 0.5], lost="later_splits")
     assert [each["rows"] for each in measured["batches"]] == [40]
+    now = build.digests["splits"]
+    assert measured["seen"] == {"splits": now, "before": [*build.externals["later_splits"].lost], "after": [now]}
+
+
+def test_splits_that_end_no_batch_are_not_read_again(run: Measure) -> None:
+    build, measured = run([0.0, 0.0, 0.0, 0.0, 0.0], batches=1, min_rows=40)
+    second, fourth = (build.externals["later_splits"].objects[at] for at in (1, 3))
+    assert measured["seen"]["after"] == [second, fourth]
+    assert len(measured["seen"]["before"]) == 4

@@ -39,6 +39,7 @@ def code(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(module, "code_pieces", lambda roots: {root: pieces.get(root, "1") for root in roots})
     tiny_chain.calls.clear()
     tiny_chain.settled.clear()
+    tiny_chain.stood_for.clear()
     return pieces
 
 
@@ -455,8 +456,10 @@ def test_what_the_log_names_is_part_of_the_key_and_can_be_read(open_runner: Open
 
     assert run(opened()) == ["letters built", "upper built", "reads built", "release built"]
     assert read() == {"there": [], "lost": []}
+    assert set(map(str, tiny_chain.stood_for)) == {"None"}
     # The run ended with a decision, which the step is told of from then on.
     assert [str(reason) for reason in opened().plan()["reads"].reasons] == ["input letters_then"]
+    assert tiny_chain.stood_for.pop() == {"there": [], "lost": []}
     assert run(opened()) == ["reads built"]
     assert read() == {"there": [["one", "six", "two"]], "lost": []}
     assert run(opened()) == []

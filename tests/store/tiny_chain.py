@@ -13,6 +13,7 @@ from tests.chains import observe
 
 calls: list[str] = []
 settled: list[int] = []
+stood_for: list[Measurements | None] = []
 
 
 def letters(build: Build, *, sample: int | None) -> Measurements:
@@ -72,9 +73,12 @@ def reads(build: Build) -> Measurements:
     return {"there": words, "lost": list(then.lost)}
 
 
-def named_first(entries: Sequence[LogEntry], inputs: Mapping[str, str]) -> dict[str, list[str]]:
+def named_first(
+    entries: Sequence[LogEntry], inputs: Mapping[str, str], stood: Measurements | None
+) -> dict[str, list[str]]:
     """The letters of the first decision."""
     assert set(inputs) == {"letters"}
+    stood_for.append(stood)
     return {"letters_then": [entry.fields["inputs"]["letters"] for entry in entries[:1]]}
 
 
