@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 from assets.cleaned.conflicts import Rule, choose, read_time
 from assets.cleaned.near_duplicates import Sets, group
 from assets.cleaned.ngrams import Indices, prefixes
-from assets.cleaned.overlay import Decide, Labels, Overlay, find_equal, name_groups, resolve
+from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.errors import DataError
-from assets.raw.rows import shard_ids
+from assets.raw.rows import GONE, gone_digest, shard_ids
 from assets.store.digests import write_json
 from assets.store.links import linked, read_links, write_links
-from assets.store.tables import Ids, as_ids, digest_of_rows, hexadecimal, order_of, read_tables, write_table
+from assets.store.tables import Ids, as_ids, digest_of_rows, distinct, hexadecimal, order_of, read_tables, write_table
 from assets.validated.rows import accepted
 
 if TYPE_CHECKING:
@@ -48,6 +48,22 @@ class Rows(NamedTuple):
     names: list[str]
 
 
+class Gone(NamedTuple):
+    """Texts that are gone and hold rows that stay together.
+
+    Attributes:
+        at: where each lies in the shards.
+        keys: their keys.
+        named: for each the row that names its group.
+        digest: of all that is gone, as raw has it: they may hold rows together by a value as well.
+    """
+
+    at: Indices
+    keys: Ids
+    named: Indices
+    digest: Mapping[str, Any]
+
+
 def clean(
     build: Build,
     *,
@@ -61,12 +77,12 @@ def clean(
 
     Content:
         rows.json: how many rows stay, and the digest of their identifiers, texts' keys, groups and counts in order,
-            and of the texts in quarantine that hold some of them together.
+            and of the texts in quarantine or gone that hold some of them together; `gone` as raw has it.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
         quarantine.parquet: row_id, text (as it came), label, expectation, detail.
-        layout/: links `shards` as raw has them and `prepared` (see `assets.cleaned.shard`), in the same order;
-            rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each of their
-            rows. See `assets.cleaned.rows`.
+        layout/: links `shards` and `gone` as raw has them, and `prepared` (see `assets.cleaned.shard`) in the order of
+            `shards`; rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each
+            of their rows. See `assets.cleaned.rows`.
 
     Args:
         build: input `validated`.
@@ -84,7 +100,8 @@ def clean(
         DataError: no row is left, or a value of `newest_by` is no time.
     """
     validated = build.inputs["validated"]
-    shards, digests = linked(validated, "shards"), read_links(validated)["shards"]
+    shards, links = linked(validated, "shards"), read_links(validated)
+    digests = links["shards"]
     parts = _prepare(build, digests, {"unicode": unicode, "whitespace": whitespace, "near_duplicates": near_duplicates})
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather")
@@ -97,12 +114,18 @@ def clean(
     if (overlay.into < 0).all():
         raise _nothing_left(overlay, as_they_came)
     build.progress.message(f"comparing {len(overlay.texts):,} texts")
-    groups = rows.at[overlay.texts]
+    keys = as_ids(known["key"])
+    gone = _gone(np.repeat(np.isin(digests, links.get(GONE, [])), lengths), keys, rows.keys)
+    groups = np.concatenate([rows.at[overlay.texts], gone])
     if near_duplicates is not None:
         groups = _near_duplicates(prepared, lengths, known, groups, near_duplicates["similarity"])
-    named = name_groups(overlay, groups)
-    _write_overlay(build.content, rows, overlay, named, size=len(known))
-    write_links(build.content, {"shards": digests, "prepared": [part.digest for part in parts]})
+    named, gone_named = name_groups(overlay, *np.split(groups, [len(overlay.texts)]))
+    gone, gone_named = gone[gone_named >= 0], gone_named[gone_named >= 0]
+    _write_overlay(
+        build.content, rows, overlay, named, Gone(gone, keys[gone], gone_named, gone_digest(validated)), size=len(known)
+    )
+    passed_on = {name: links[name] for name in ("shards", GONE) if name in links}
+    write_links(build.content, {**passed_on, "prepared": [part.digest for part in parts]})
     merged = _merged(rows, overlay)
     pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
     texts = as_they_came["text"].take(np.searchsorted(contested, list(overlay.conflicting)))
@@ -132,6 +155,14 @@ def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table) -> Rows:
     labels = known["label"].combine_chunks()
     keys = as_ids(known["key"]).take(at, axis=0)
     return Rows(at, ids.take(order, axis=0), keys, labels.indices.to_numpy()[at], labels.dictionary.to_pylist())
+
+
+def _gone(where: Mask, keys: Ids, rows: Ids) -> Indices:
+    """Texts that are gone, each once, without those that rows have; in the order of their keys."""
+    at = np.flatnonzero(where)
+    at = at[order_of(keys[at])]
+    firsts, _ = distinct(np.concatenate([rows, keys[at]])) if len(at) else (at, at)
+    return at[firsts[firsts >= len(rows)] - len(rows)]
 
 
 def _some(shards: Sequence[Path], lengths: Sequence[int], columns: Sequence[str], at: Indices) -> pa.Table:
@@ -186,7 +217,7 @@ def _near_duplicates(
     return group(sets, np.concatenate(entries), similarity)[texts]
 
 
-def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, *, size: int) -> None:
+def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, gone: Gone, *, size: int) -> None:
     count = overlay.counts()
     stays = count > 0
     kept, withheld = np.flatnonzero(stays), np.flatnonzero(~stays & (named >= 0))
@@ -199,13 +230,15 @@ def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, 
         count[kept],
         rows.ids.take(withheld, axis=0),
         place[named[withheld]],
+        *((gone.keys, place[gone.named]) if len(gone.at) else ()),
     )
-    write_json(content / "rows.json", {"rows": len(kept), "sha256": digest})
+    write_json(content / "rows.json", {"rows": len(kept), "sha256": digest, **gone.digest})
     grouped = np.flatnonzero(named >= 0)
     lie = {"kept": np.zeros(size, bool), "count": np.zeros(size, np.int32), "group": np.full(size, -1, np.int32)}
     lie["kept"][rows.at] = stays
     lie["count"][rows.at] = count
     lie["group"][rows.at[grouped]] = rows.at[named[grouped]]
+    lie["group"][gone.at] = rows.at[gone.named]
     write_table(content / "layout" / "rows.feather", pa.table(lie), compressed=True)
 
 

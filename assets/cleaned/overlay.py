@@ -107,24 +107,26 @@ def resolve(equal: Equal, labels: Labels, decide: Decide) -> Overlay:
     return Overlay(into, texts, kept[texts], dict(sorted(conflicting.items())))
 
 
-def name_groups(overlay: Overlay, groups: Indices) -> Indices:
+def name_groups(overlay: Overlay, groups: Indices, gone: Indices) -> tuple[Indices, Indices]:
     """Name the group of every row that has one after the lowest row that stays in it.
 
-    Texts of which no row stays count as members, so that a conflict that turns up later does not take a group apart;
-    groups of such texts alone have no name.
+    Texts of which no row stays, or which are gone, count as members, so that a conflict that turns up later or a row
+    that is taken away does not take a group apart; groups of such texts alone have no name.
 
     Args:
         overlay: what becomes of each row.
         groups: group of each text, a number from 0.
+        gone: group of each text that is gone.
 
     Returns:
-        For each row that stays, and each text of which none does, that row, or -1 where there is none.
+        For each row that stays, and each text of which none does, that row, or -1 where there is none; and for each
+        text that is gone that row, or -1.
     """
     stays = overlay.kept >= 0
     nobody = len(overlay.into)
-    name = np.full(groups.max(initial=-1) + 1, nobody)
+    name = np.full(max(groups.max(initial=-1), gone.max(initial=-1)) + 1, nobody)
     np.minimum.at(name, groups[stays], overlay.kept[stays])
     name[name == nobody] = -1
     found = np.full(len(overlay.into), -1)
     found[np.where(stays, overlay.kept, overlay.texts)] = name[groups]
-    return found
+    return found, name[gone]

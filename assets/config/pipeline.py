@@ -103,6 +103,9 @@ class Source(Section):
     where up to a tenth of the lines are not (they go to quarantine), else what the bytes surely are, else an error."""
     columns: Columns = Columns()
     """Which columns hold what."""
+    mode: Literal["mirror", "append"] = "mirror"
+    """What becomes of rows whose file is changed or gone. `mirror`: the rows are what the source holds now. `append`:
+    what was once taken in stays, so that a file may be taken away."""
 
     @model_validator(mode="after")
     def _names_cover_columns(self) -> Self:

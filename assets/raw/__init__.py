@@ -35,8 +35,10 @@ STEP = Step(
         "source.quoting",
         "source.encoding",
         "source.columns",
+        "source.mode",
         "run.sample",
     ),
+    remembers=True,
     externals=observe,
     environment=("pyarrow:major",),
     checks=(

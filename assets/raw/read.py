@@ -14,10 +14,22 @@ import pyarrow.parquet as pq
 
 from assets.errors import DataError
 from assets.raw.kinds import format_of
+from assets.raw.memory import Memory, Mode, remembered
+from assets.raw.rows import GONE, RETAINED, shard_ids
 from assets.raw.shard import together
 from assets.store.digests import write_json
 from assets.store.links import checked, write_links
-from assets.store.tables import Ids, as_ids, digest_of_rows, distinct, hexadecimal, order_of, read_tables, write_table
+from assets.store.tables import (
+    Ids,
+    as_ids,
+    digest_of_rows,
+    distinct,
+    firsts_in_order,
+    hexadecimal,
+    order_of,
+    read_tables,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,14 +52,17 @@ def read(
     quoting: str,
     encoding: str,
     columns: dict[str, Any],
+    mode: Mode,
     sample: int | None,
 ) -> Measurements:
     """Parse the source's files.
 
     Content:
-        rows.json: how many distinct rows, and the digest of their identifiers in order.
+        rows.json: how many distinct rows, and the digest of their identifiers in order; the same of texts that are
+            remembered (`gone`), where there are any.
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
-        layout/: links `shards` (see `assets.raw.shard.parse`); rows.feather with `kept` for each row of the shards.
+        layout/: links `shards` (see `assets.raw.shard.parse`), and those of them that `assets.raw.memory` made: `gone`
+            and `retained`; rows.feather with `kept` for each row of the shards.
 
     Trace:
         sources.json: `files` with name and sha256 of each; `shards` with the digests of those that were parsed.
@@ -59,10 +74,12 @@ def read(
         quoting: `auto`, `minimal` or `none`.
         encoding: of text files.
         columns: names of the columns: `text`, `label` and a list `keep`.
+        mode: what becomes of rows whose file is gone: `mirror` or `append`.
         sample: keep only so many rows, those with the lowest row_id, or None.
 
     Returns:
-        files, bytes, rows_read, rows, rejected, repeated, labels (the hundred most frequent), samples.
+        files, bytes, rows_read (retained ones too), rows, rejected, repeated, retained (rows of files that are gone),
+        remembered (texts of rows that are gone), labels (the hundred most frequent), samples.
 
     Raises:
         DataError: a file is not what it should be, lacks a column, or there are no rows at all.
@@ -89,27 +106,35 @@ def read(
             advance(len(files))
     if faults:
         raise together(faults)
-    parts.sort(key=lambda part: part.digest)
-    lines = _lines(parts, source.files)
+    shards = [part.content for part in parts]
+    memory = remembered(build, mode, shards, ["text", "label", *columns["keep"]])
+    if memory.retained is not None:
+        shards.append(memory.retained)
+    # Folders are named by their digests.
+    shards.sort(key=lambda shard: shard.name)
+    lines = _lines(shards, source.files, memory.retained)
     if not lines:
         raise DataError(
             "there are no rows, only header lines" if source.files else "there are no files",
             where=source.location,
             fix="put rows below the header, or set source.names if the first line is a row",
         )
-    folders = [part.content for part in parts]
-    ids = as_ids(read_tables(folders, "ids.feather")["row_id"])
-    rejected = _rejected(read_tables(folders, "rejected.feather"))
+    ids = as_ids(read_tables(shards, "ids.feather")["row_id"])
+    rejected = _rejected(read_tables(shards, "rejected.feather"))
     kept = np.zeros(len(ids), dtype=bool)
-    kept[distinct(ids)[0]] = True
+    firsts = firsts_in_order(ids)
+    kept[firsts] = True
     if sample is not None:
         build.progress.message(f"sample of at most {sample} rows")
         names_kept = hexadecimal(ids[kept]).to_pylist()
         lowest = set(sorted([*names_kept, *rejected["row_id"].to_pylist()])[:sample])
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
-    _write(build, parts, ids, kept, rejected)
-    return _measure(build, folders, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
+    remembered_ids = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
+    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, remembered_ids)
+    measured = _measure(build, shards, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
+    retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
+    return {**measured, "retained": retained, "remembered": len(remembered_ids)}
 
 
 def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, list[ObservedFile]]]:
@@ -129,11 +154,14 @@ def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, l
     return [(form, [found[sha256] for sha256 in sorted(found)]) for (form, _), found in sorted(gathered.items())]
 
 
-def _lines(parts: Sequence[Part], files: Sequence[ObservedFile]) -> int:
+def _lines(shards: Sequence[Path], files: Sequence[ObservedFile], retained: Path | None) -> int:
     """Lines of all files that are rows or should be; those of equal files count for each."""
     names = Counter(file.sha256 for file in files)
-    read = dict(found for part in parts for found in json.loads(checked(part.content, "files.json").read_bytes()))
-    return sum(read[sha256] * count for sha256, count in names.items())
+    total = 0
+    for shard in shards:
+        for sha256, lines in json.loads(checked(shard, "files.json").read_bytes()):
+            total += lines * (1 if shard == retained else names[sha256])
+    return total
 
 
 def _rejected(found: pa.Table) -> pa.Table:
@@ -146,16 +174,29 @@ def _rejected(found: pa.Table) -> pa.Table:
     return found.take(firsts)
 
 
-def _write(build: Build, parts: Sequence[Part], ids: Ids, kept: npt.NDArray[np.bool_], rejected: pa.Table) -> None:
-    some = ids[kept]
-    digest = digest_of_rows(some[order_of(some)])
-    write_json(build.content / "rows.json", {"rows": len(some), "sha256": digest})
+def _write(
+    build: Build,
+    shards: Sequence[Path],
+    memory: Memory,
+    some: Ids,
+    kept: npt.NDArray[np.bool_],
+    rejected: pa.Table,
+    remembered_ids: Ids,
+) -> None:
+    gone = {"gone": {"rows": len(remembered_ids), "sha256": digest_of_rows(remembered_ids)}}
+    rows = {"rows": len(some), "sha256": digest_of_rows(some)}
+    write_json(build.content / "rows.json", rows | (gone if memory.gone else {}))
     pq.write_table(rejected, build.content / "rejected.parquet", compression="zstd")
-    write_links(build.content, {"shards": [part.digest for part in parts]})
-    write_table(build.content / "layout" / "rows.feather", pa.table({"kept": kept}), compressed=True)
+    every = [shard.name for shard in (*shards, *filter(None, [memory.gone]))]
+    named = {GONE: memory.gone, RETAINED: memory.retained}
+    write_links(
+        build.content, {"shards": every, **{name: [shard.name] for name, shard in named.items() if shard is not None}}
+    )
+    counts = np.concatenate([kept, np.zeros(len(remembered_ids), dtype=bool)])
+    write_table(build.content / "layout" / "rows.feather", pa.table({"kept": counts}), compressed=True)
     sources = {
         "files": [[file.name, file.sha256] for file in build.externals["source"].files],
-        "shards": [part.digest for part in parts],
+        "shards": [shard.name for shard in shards],
     }
     write_json(build.trace / "sources.json", sources)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +15,24 @@ import pyarrow as pa
 from assets.store.links import checked, linked
 from assets.store.tables import Ids, as_ids, hexadecimal, order_of, read_tables
 
+GONE = "gone"
+"""Link to the shard of which only the texts count, those of rows that are gone: see `assets.raw.memory`. It is one of
+the links `shards` too, and none of its rows counts."""
+RETAINED = "retained"
+"""Link to the shard with rows of files that are not in the source any more; it is one of the links `shards` too."""
+
 
 def kept(raw: Path) -> npt.NDArray[np.bool_]:
     """For each row of the shards, in their order, whether it counts: repeated ones and those beyond a sample do not."""
     table = read_tables([raw], "layout/rows.feather")
     found: npt.NDArray[np.bool_] = table["kept"].to_numpy()
     return found
+
+
+def gone_digest(content: Path) -> dict[str, Any]:
+    """What a step that passes on the link `gone` has of it in its rows.json, so that it is another result; else {}."""
+    rows = json.loads((content / "rows.json").read_bytes())
+    return {GONE: rows[GONE]} if GONE in rows else {}
 
 
 def shard_ids(shards: Sequence[Path]) -> Ids:
@@ -49,27 +63,22 @@ def origins(raw: Path, trace: Path) -> pa.Table:
         trace: of the step.
     """
     sources = json.loads((trace / "sources.json").read_bytes())
-    files: list[tuple[str, str]] = sources["files"]
+    names_of: defaultdict[str, list[str]] = defaultdict(list)
+    for name, sha256 in sources["files"]:
+        names_of[sha256].append(name)
     found = []
     for digest in sources["shards"]:
         shard = raw.parents[1] / digest[:2] / digest
-        names = pa.concat_arrays(
+        ids = pa.concat_arrays(
             [hexadecimal(as_ids(read_tables([shard], f"{table}.feather")["row_id"])) for table in ("ids", "rejected")]
         )
-        digests = [sha256 for sha256, _ in json.loads(checked(shard, "files.json").read_bytes())]
         places = read_tables([shard], "places.feather")
         row, file, line = (places[name].to_numpy() for name in ("row", "file", "line"))
         rows = read_tables([shard], "ids.feather").num_rows
-        row_ids = names.take(np.where(row >= 0, row, rows - 1 - row))
-        for name, sha256 in files:
-            of_file = np.flatnonzero(file == digests.index(sha256)) if sha256 in digests else np.empty(0, int)
-            found.append(
-                pa.table(
-                    {
-                        "row_id": row_ids.take(of_file),
-                        "file": pa.array([name] * len(of_file), pa.string()),
-                        "line": line[of_file],
-                    }
-                )
-            )
+        row_ids = ids.take(np.where(row >= 0, row, rows - 1 - row))
+        for at, (sha256, _) in enumerate(json.loads(checked(shard, "files.json").read_bytes())):
+            of_file = np.flatnonzero(file == at)
+            for name in names_of.get(sha256, [f"sha256:{sha256[:12]} (not in the source any more)"]):
+                where = pa.repeat(name, len(of_file))
+                found.append(pa.table({"row_id": row_ids.take(of_file), "file": where, "line": line[of_file]}))
     return pa.concat_tables(found).sort_by([("row_id", "ascending"), ("file", "ascending"), ("line", "ascending")])

@@ -32,7 +32,8 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
         it, a `package://` URL as configured, or the URL of a file elsewhere.
 
     Raises:
-        ConfigurationError: a package or a file is not there, a pattern matches nothing, or a path is a folder.
+        ConfigurationError: a package or a file is not there, a pattern matches nothing, or a path is a folder; in
+            `mode: append` files may be gone.
         DataError: a file cannot be read.
         TransientError: a file elsewhere cannot be reached.
     """
@@ -43,6 +44,8 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
             found |= {file.name: file for file in elsewhere(entry, index)}
             continue
         paths = {entry: package_path(entry, WHERE)} if entry.startswith(SCHEME) else _on_disk(entry, root)
+        if not paths and config.source.mode == "mirror":
+            raise _no_match(entry, root)
         found |= {name: _look(name, path, index) for name, path in paths.items() if name not in found}
     files = tuple(found[name] for name in sorted(found))
     return {
@@ -63,15 +66,16 @@ def _on_disk(entry: str, root: Path) -> dict[str, Path]:
             f"{entry!r} is a folder", where=WHERE, fix=f"name the files in it, for instance {entry.rstrip('/')}/*.csv"
         )
     matches = [entry] if literal.exists() else glob.glob(entry, root_dir=root, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-    paths = {_name(root / match, root): root / match for match in matches if not (root / match).is_dir()}
-    if not paths:
-        what = "matches no file" if glob.has_magic(entry) else "does not exist"
-        raise ConfigurationError(
-            f"{entry!r} {what} (looked in {root})",
-            where=WHERE,
-            fix="correct the path (it is relative to the project's folder), or put the file there",
-        )
-    return paths
+    return {_name(root / match, root): root / match for match in matches if not (root / match).is_dir()}
+
+
+def _no_match(entry: str, root: Path) -> ConfigurationError:
+    what = "matches no file" if glob.has_magic(entry) else "does not exist"
+    return ConfigurationError(
+        f"{entry!r} {what} (looked in {root})",
+        where=WHERE,
+        fix="correct the path (it is relative to the project's folder), or put the file there",
+    )
 
 
 def _name(path: Path, root: Path) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.errors import DataError
+from assets.raw.rows import GONE
 from assets.splits.groups import connected, counted, values_of
 from assets.splits.measure import label_counts, measure
 from assets.splits.rows import OVERLAY
@@ -76,7 +77,11 @@ def split(
     group, values = near, None
     if group_by is not None:
         values = values_of(read_tables(shards, "rows.feather", [group_by])[group_by])
-        group = connected(near, rows, counted(cleaned, ids), keys=keys, values=values)
+        # What is gone counts like what is not kept.
+        lengths = [len(read_tables([part], "positions.feather")) for part in placed]
+        gone = np.flatnonzero(np.repeat(np.isin(links["shards"], links.get(GONE, [])), lengths))
+        others = np.concatenate([counted(cleaned, ids), gone])
+        group = connected(near, rows, others, keys=keys, values=values)
 
     side = sides_of_groups(at, group, validation=validation, test=test)
     # A text in quarantine may have trained an earlier model: its near-duplicates stay where they were. It has no side.

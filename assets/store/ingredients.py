@@ -22,6 +22,8 @@ from assets.store.step import Observation, ObservedFile, Step
 LOCK = "FRESHTUNE_LOCK"
 """Environment variable with the constraints file of the image that runs the steps, where that is another image."""
 
+BEFORE = "before"
+"""Input of a step that remembers: content digest of what it stood for."""
 SAMPLE = "run.sample"
 """Path of the one argument that is the run's and not the configuration's."""
 
@@ -48,7 +50,12 @@ class Made:
 
 
 def made_of(
-    step: Step, config: Pipeline, sample: int | None, inputs: Mapping[str, str], observed: Mapping[str, Observation]
+    step: Step,
+    config: Pipeline,
+    sample: int | None,
+    inputs: Mapping[str, str],
+    observed: Mapping[str, Observation],
+    before: str | None = None,
 ) -> Made:
     """What the key of a step is made of.
 
@@ -58,14 +65,16 @@ def made_of(
         sample: rows of a sample, or None.
         inputs: content digest of each input step.
         observed: what it reads from outside the store.
+        before: content digest of what the step stood for, where it is to remember that.
     """
+    earlier = {} if before is None else {BEFORE: before}
     return Made(
         ingredients={
             "step": step.name,
             "code": _code(step, config),
             "configuration": _settings(step, config, sample),
             "environment": versions(step.environment),
-            "inputs": {**inputs, **{name: seen.digest for name, seen in observed.items()}},
+            "inputs": {**inputs, **{name: seen.digest for name, seen in observed.items()}, **earlier},
         },
         externals=observed,
         files={name: {file.name: [file.sha256, file.size] for file in seen.files} for name, seen in observed.items()},

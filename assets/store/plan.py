@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from assets.store.ingredients import BEFORE
 from assets.store.store import Record
 
 State = Literal["fresh", "reusable", "stale", "pending"]
@@ -119,12 +120,15 @@ def differences(
             for name in sorted(set(was) | set(is_))
             if was.get(name) != is_.get(name)
         ]
-    for name in sorted(set(before["inputs"]) | set(now["inputs"])):
+    # That something is remembered follows from what changed outside, which is told.
+    for name in sorted((set(before["inputs"]) | set(now["inputs"])) - {BEFORE}):
         if before["inputs"].get(name) != now["inputs"].get(name):
             known = name in files and name in old.files
             what = _files_changed(old.files[name], files[name]) if known else ""
             kind = kinds.get(name, "input")
             reasons.append(Reason(kind, what if kind == "source" and what else " ".join(filter(None, (name, what)))))
+    if not reasons and before["inputs"].get(BEFORE) != now["inputs"].get(BEFORE):
+        reasons.append(Reason("missing", "what was remembered of files that are gone"))
     return tuple(reasons)
 
 

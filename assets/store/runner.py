@@ -20,7 +20,7 @@ from assets.errors import BlockedError, ConfigurationError, StoreError, explaine
 from assets.progress import Progress, Sink, discard
 from assets.store.build import Action, by, get_or_build, publish
 from assets.store.digests import digest_json
-from assets.store.ingredients import Made, arguments_of, code_version, made_of, made_part, roots
+from assets.store.ingredients import BEFORE, Made, arguments_of, code_version, made_of, made_part, roots
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import (
@@ -124,7 +124,19 @@ class Runner:
         return code_version(step, self.config, self.sample)
 
     def _made(self, step: Step, inputs: Mapping[str, str]) -> Made:
-        return made_of(step, self.config, self.sample, inputs, {**self.observe(step), **self._promoted(step, inputs)})
+        observed = {**self.observe(step), **self._promoted(step, inputs)}
+        make = partial(made_of, step, self.config, self.sample, inputs, observed)
+        standing = self.stands_for(step) if step.remembers else None
+        if standing is None:
+            return make()
+        had = standing.ingredients["inputs"].get(BEFORE)
+        made = make(had)
+        if had is None and _contents(standing.files) <= _contents(made.files):
+            return made
+        if made.key == standing.key and (had is None or self.store.whole(standing)):
+            return made
+        # If that is lost, so is what was remembered: the rows that there are still make a result.
+        return make(standing.content if self.store.whole(standing) else None)
 
     def _promoted(self, step: Step, inputs: Mapping[str, str]) -> dict[str, Observation]:
         """What a step reads of what the promotion log names: looked at each time, for a run appends to the log."""
@@ -385,6 +397,9 @@ class Runner:
             progress=Progress(step.name, self.sink),
             pipeline=self.name,
             part=partial(self._part, step),
+            before=self.store.open("objects", made.ingredients["inputs"][BEFORE])
+            if BEFORE in made.ingredients["inputs"]
+            else None,
             stored=None if step.promoted is None else partial(self.store.open, "objects"),
             digests=digests,
         )
@@ -510,6 +525,11 @@ class Runner:
             outside: dict[str, Any] = _load(step.settle)(settlement)
             self.store.settle(self.environment, self.name, len(entries) - 1, outside)
         return outside
+
+
+def _contents(files: Mapping[str, Mapping[str, Sequence[Any]]]) -> set[str]:
+    """Digests of all files of a record."""
+    return {sha256 for of_input in files.values() for sha256, *_ in of_input.values()}
 
 
 def _load(function: str) -> Callable[..., Any]:

@@ -172,6 +172,8 @@ class Build:
         progress: where to say how far it is.
         pipeline: the pipeline's name, for messages and pictures only.
         part: builds or finds a part of the result that has a key of its own; see `BuildPart`.
+        before: only for a step that remembers: content folder of what it stood for; None as long as everything outside
+            that it ever read is there.
         variant: only for a step that decides: builds or finds the result of another step of the chain with some
             inputs replaced: (step, {input step: content digest}) → content folder.
         stored: only for a step that decides or reads the promotion log: content folder of any object, by content
@@ -189,6 +191,7 @@ class Build:
     progress: Progress
     pipeline: str = ""
     part: BuildPart | None = None
+    before: Path | None = None
     variant: Callable[[str, Mapping[str, str]], Path] | None = None
     stored: Callable[[str], Path] | None = None
     log: tuple[LogEntry, ...] = ()
@@ -216,6 +219,7 @@ class Step:
             and the measurements of what the step stands for (or None) to objects of the store that it reads, name →
             content digests. They are external inputs: part of the key, and whether the store still has each of them
             too. What it stands for must not change the answer as long as the inputs stay, or it is never fresh.
+        remembers: whether it is given what it stood for before where something outside is gone since: `Build.before`.
         environment: libraries whose version is part of the key, `name` or `name:minor` or `name:major`.
         roots: from the configuration to further code that the function reaches by configuration: `module` or
             `module:name`.
@@ -238,6 +242,7 @@ class Step:
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
     promoted: Promoted | None = None
+    remembers: bool = False
     environment: tuple[str, ...] = ()
     roots: Callable[[Any], tuple[str, ...]] | None = None
     program: str | None = None

@@ -187,7 +187,7 @@ class Store:
             name for name, facts in files.items() if self.index.sha256(folder / name, again=again) != facts["sha256"]
         )
         fault = next((f"{name}, bytes altered" for name in altered), None)
-        if again:
+        if fault is not None:
             # A disk may fail without a new time: what was learned must outlive this process.
             self.index.save()
         return fault

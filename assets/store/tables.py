@@ -77,7 +77,27 @@ def order_of(ids: Ids) -> npt.NDArray[np.intp]:
     """Indices that sort identifiers; equal ones keep their order."""
     order = np.argsort(ids[:, 0])
     high = ids[:, 0].take(order)
-    return np.lexsort((ids[:, 1], ids[:, 0])) if (high[1:] == high[:-1]).any() else order
+    same = high[1:] == high[:-1]
+    if same.any():
+        # Few begin alike, so only these are sorted by the rest; they lie together already.
+        at = np.flatnonzero(np.append(False, same) | np.append(same, False))
+        some = order[at]
+        order[at] = some[np.lexsort((some, ids[some, 1], ids[some, 0]))]
+    return order
+
+
+def firsts_in_order(ids: Ids) -> npt.NDArray[np.intp]:
+    """Where each distinct identifier occurs first, in the order of identifiers."""
+    order = order_of(ids)
+    return order[_new(ids, order)]
+
+
+def _new(ids: Ids, order: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Where in an order that sorts them another identifier begins."""
+    new = np.ones(len(ids), dtype=bool)
+    high, low = (ids[:, half].take(order) for half in range(2))
+    new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    return new
 
 
 def distinct(ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -89,8 +109,7 @@ def distinct(ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     if not len(ids):
         return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     order = order_of(ids)
-    new = np.ones(len(ids), dtype=bool)
-    new[1:] = (ids[order[1:]] != ids[order[:-1]]).any(axis=1)
+    new = _new(ids, order)
     firsts = order[new]
     place = np.empty(len(firsts), dtype=np.intp)
     by_place = np.argsort(firsts)

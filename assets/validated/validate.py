@@ -46,9 +46,9 @@ def validate(
     """Hold the built-in and the configured expectations against the rows.
 
     Content:
-        rows.json: how many rows are accepted, and the digest of their identifiers in order.
+        rows.json: how many rows are accepted, and the digest of their identifiers in order; `gone` as raw has it.
         quarantine.parquet: row_id, text, label, expectation, detail; has raw's rejected lines too.
-        layout/: links `shards`, as raw has them; rows.feather with `accepted` for each of their rows.
+        layout/: links `shards` and `gone`, as raw has them; rows.feather with `accepted` for each of their rows.
 
     Trace:
         data_docs/index.html, suite.json, result.json.
@@ -83,7 +83,7 @@ def validate(
     order = rows.by_id(np.flatnonzero(kept))
     accepted = kept.copy()
     faults: dict[str, str] = {}
-    total = len(alone) * len(read_links(raw)["shards"]) + len(comparing) + len(suites.table)
+    total = len(alone) * len(_judged(raw)) + len(comparing) + len(suites.table)
     with build.progress.bar("expectations held", total=total) as advance:
         verdicts = _judge_shards(build, alone, faults, advance)
         with _noted(faults):
@@ -121,7 +121,9 @@ def _read(raw: Path, keep: Sequence[str], expectations: Sequence[Any]) -> Rows:
     """All rows of the shards, with the columns that are needed."""
     shards = linked(raw, "shards")
     columns = ["text", "label", *sorted(named(expectations, keep))]
-    return Rows(raw_rows.shard_ids(shards), read_tables(shards, "rows.feather", columns), columns_seen(keep))
+    # Rows are looked up by their places, which is slow in a column of many pieces.
+    table = read_tables(shards, "rows.feather", columns).combine_chunks()
+    return Rows(raw_rows.shard_ids(shards), table, columns_seen(keep))
 
 
 def _judge_shards(
@@ -131,7 +133,7 @@ def _judge_shards(
     assert build.part is not None
     arguments = {"expectations": [declared(expectation) for expectation in expectations]}
     verdicts, start = [], 0
-    for shard in read_links(build.inputs["raw"])["shards"]:
+    for shard in _judged(build.inputs["raw"]):
         with _noted(faults):
             part = build.part(
                 "assets.validated.shard:judge", arguments, inputs={"shard": shard}, environment=ENVIRONMENT
@@ -142,6 +144,12 @@ def _judge_shards(
             start += part.measurements["rows"]
         advance(len(expectations))
     return verdicts
+
+
+def _judged(raw: Path) -> list[str]:
+    """Shards with rows that count; one of texts that are gone comes after them."""
+    links = read_links(raw)
+    return [shard for shard in links["shards"] if shard not in links.get(raw_rows.GONE, ())]
 
 
 def _merged(
@@ -200,9 +208,11 @@ def _refuse(faults: dict[str, str], keep: Sequence[str]) -> None:
 
 
 def _write(build: Build, ids: Ids, accepted: npt.NDArray[np.bool_], quarantine: pa.Table) -> None:
-    write_json(build.content / "rows.json", {"rows": len(ids), "sha256": digest_of_rows(ids)})
+    rows = {"rows": len(ids), "sha256": digest_of_rows(ids)}
+    write_json(build.content / "rows.json", rows | raw_rows.gone_digest(build.inputs["raw"]))
     pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
-    write_links(build.content, {"shards": read_links(build.inputs["raw"])["shards"]})
+    links = read_links(build.inputs["raw"])
+    write_links(build.content, {name: links[name] for name in ("shards", raw_rows.GONE) if name in links})
     write_table(build.content / "layout" / "rows.feather", pa.table({"accepted": accepted}), compressed=True)
 
 

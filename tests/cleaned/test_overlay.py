@@ -47,7 +47,7 @@ def overlay_of(
     groups = overlay.texts
     if near_duplicates is not None:
         groups = groups[group([texts[row] for row in overlay.texts], **near_duplicates)]
-    named = name_groups(overlay, groups)
+    named, _ = name_groups(overlay, groups, groups[:0])
     return overlay, {row: name for row, name in enumerate(named.tolist()) if name >= 0}
 
 

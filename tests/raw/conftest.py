@@ -58,10 +58,12 @@ def observed(folder: Path, files: Mapping[str, bytes]) -> Observation:
 
 @pytest.fixture
 def read_files(make_build: Callable[..., Build], publish: Callable[[Path], Path]) -> Read:
-    """`read_files({"a.csv": b"…"}, **arguments)` runs the step and gives its result."""
+    """`read_files({"a.csv": b"…"}, **arguments)` runs the step and gives its result; `before`: what it stood for."""
 
-    def run(files: Mapping[str, bytes], *, keep: tuple[str, ...] = (), **arguments: Any) -> Raw:
-        build = make_build()
+    def run(
+        files: Mapping[str, bytes], *, keep: tuple[str, ...] = (), before: Raw | None = None, **arguments: Any
+    ) -> Raw:
+        build = make_build(before=None if before is None else before.folder)
         source = observed(build.work / "source", files)
         build = Build(**{**vars(build), "externals": {"source": source}})
         defaults: dict[str, Any] = {
@@ -70,6 +72,7 @@ def read_files(make_build: Callable[..., Build], publish: Callable[[Path], Path]
             "quoting": "auto",
             "encoding": "utf-8",
             "columns": {"text": "text", "label": "label", "keep": list(keep)},
+            "mode": "mirror",
             "sample": None,
         }
         measurements = read(build, **{**defaults, **arguments})

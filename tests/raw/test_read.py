@@ -136,13 +136,13 @@ def test_a_file_that_changes_after_it_was_observed(make_build: Callable[..., Bui
     with pytest.raises(TransientError, match=r"a\.csv: the file changed while it was read\n  fix: run again"):
         read(
             make_build(externals={"source": source}),
-            format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, sample=None,
+            format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, mode="mirror", sample=None,
         )  # fmt: skip
     path.unlink()
     with pytest.raises(TransientError, match=r"a\.csv: cannot be read any more: No such file"):
         read(
             make_build(externals={"source": source}),
-            format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, sample=None,
+            format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, mode="mirror", sample=None,
         )  # fmt: skip
 
 

@@ -299,7 +299,16 @@ def test_the_same_rows_in_one_or_many_files(make_build: Callable[..., Build], st
         files = {name: "".join(f"{line}\n" for line in part).encode() for name, part in {**parts, **repeated}.items()}
         columns = {"text": "text", "label": "label", "keep": []}
         build = make_build(externals={"source": observed(tmp_path / str(number), files)})
-        read(build, format="auto", names=None, quoting="auto", encoding="utf-8", columns=columns, sample=None)
+        read(
+            build,
+            format="auto",
+            names=None,
+            quoting="auto",
+            encoding="utf-8",
+            columns=columns,
+            mode="mirror",
+            sample=None,
+        )
         build = make_build(inputs={"raw": publish_anew(store, build.content)})
         validate(build, labels=["ham"], text_length={"min": 1, "max": 20}, expectations=[], columns=columns)
         folder = publish_anew(store, build.content)

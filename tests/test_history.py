@@ -1,0 +1,110 @@
+"""What holds along any history of a source: nothing that was once trained on is in a later test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assets.chain import CHAIN
+from assets.cleaned.rows import read_rows
+from assets.config.home import home
+from assets.config.pipeline import Pipeline
+from assets.splits.rows import read_side
+from assets.store.runner import Runner
+from assets.store.store import Store
+from tests.cleaned.oracle import similar
+
+WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=3, max_size=6).map(" ".join)
+USERS = st.sampled_from(["", "ann", "bob", "cid"])
+FILES = st.dictionaries(
+    st.sampled_from(["a", "b", "c"]),
+    st.lists(st.tuples(WORDS, st.sampled_from(["ham", "spam"]), USERS), min_size=1, max_size=8),
+    min_size=1,
+)
+# Enough of either label on every side, far from all other texts.
+FILLER = [(f"{label} {number} only here {number * 7}", label, "") for number in range(60) for label in ("ham", "spam")]
+HISTORY = settings(
+    deadline=None, derandomize=True, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def runner_of(folder: Path, **changed: Any) -> Runner:
+    config = Pipeline.model_validate(
+        {
+            "task": {"labels": ["ham", "spam"]},
+            "source": {
+                "files": [str(folder / "*.csv")],
+                "columns": {"keep": ["user"]},
+                "mode": changed.pop("mode", "mirror"),
+            },
+            "base_model": {"name": "none"},
+            "cleaning": {"near_duplicates": {"similarity": 0.6, "ngram": 1}},
+            "splits": {"validation": 0.2, "test": 0.4, "min_rows_per_label": 1, **changed},
+        }
+    )
+    settled = home({"FRESHTUNE_HOME": str(folder / "home")})
+    return Runner(Store(settled.store, settled.path / "cache"), CHAIN[:4], "tiny", config, settled)
+
+
+def write(folder: Path, files: dict[str, list[tuple[str, str, str]]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*.csv"):
+        path.unlink()
+    for name, rows in {**files, "filler": FILLER}.items():
+        lines = "".join(f"{text},{label},{user}\n" for text, label, user in rows)
+        (folder / f"{name}.csv").write_text(f"text,label,user\n{lines}")
+
+
+def split(runner: Runner) -> dict[str, list[dict[str, Any]]]:
+    for step in runner.plan().to_run:
+        runner.run_step(step)
+    standing = runner.standing("splits")
+    assert standing is not None
+    assert runner.plan().to_run == ()
+    content = runner.store.open("objects", standing.record.content)
+    return {side: read_side(content, side).to_pylist() for side in ("train", "validation", "test")}
+
+
+@HISTORY
+@given(st.lists(FILES, min_size=2, max_size=4), st.booleans())
+def test_no_text_that_was_trained_on_nor_a_near_duplicate_of_it_is_in_a_later_test_set(
+    tmp_path_factory: pytest.TempPathFactory, histories: list[dict[str, list[tuple[str, str, str]]]], by_user: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("history")
+    trained: dict[str, set[str]] = {}
+    for files in histories:
+        write(folder, files)
+        sides = split(runner_of(folder, **({"group_by": "user"} if by_user else {})))
+        for row in sides["test"]:
+            assert row["text"] not in trained
+            assert not any(similar(row["text"], text, 0.6, 1) for text in trained)
+            if by_user and row["user"]:
+                assert not any(row["user"] in users for users in trained.values())
+        for row in sides["train"]:
+            trained.setdefault(row["text"], set()).update({row["user"]} - {""})
+        seen = [row["text"] for rows in sides.values() for row in rows]
+        assert len(set(seen)) == len(seen)
+
+
+@HISTORY
+@given(st.lists(FILES, min_size=2, max_size=4))
+def test_where_files_are_appended_the_rows_are_those_of_all_files_that_ever_were(
+    tmp_path_factory: pytest.TempPathFactory, histories: list[dict[str, list[tuple[str, str, str]]]]
+) -> None:
+    folder, together = tmp_path_factory.mktemp("append"), tmp_path_factory.mktemp("together")
+    for files in histories:
+        write(folder, files)
+        split(runner_of(folder, mode="append"))
+    write(together, {f"{at}{name}": rows for at, files in enumerate(histories) for name, rows in files.items()})
+    one, other = runner_of(folder, mode="append"), runner_of(together, mode="append")
+    split(other)
+    contents = []
+    for runner in (one, other):
+        standing = runner.standing("cleaned")
+        assert standing is not None
+        contents.append(read_rows(runner.store.open("objects", standing.record.content)).to_pylist())
+    assert contents[0] == contents[1]
