@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from assets import cleaned, evaluation, model, raw, release, review, splits, validated
+from assets import cleaned, drift, evaluation, model, quality, raw, release, review, splits, validated
 
 if TYPE_CHECKING:
     from assets.config.pipeline import Pipeline
@@ -17,6 +17,8 @@ CHAIN = (
     cleaned.STEP,
     review.STEP,
     splits.STEP,
+    drift.STEP,
+    quality.STEP,
     model.STEP,
     evaluation.STEP,
     release.STEP,

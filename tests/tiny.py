@@ -90,7 +90,8 @@ def make_splits(
     names = [like.get(at, at) for at in (*range(half, len(rows)), *range(half))]
     group = np.array([(name - half) % len(rows) for name in names], np.int32)
     overlay = pa.table({"side": side, "group": group})
-    return store.open("objects", make_object(store, {"rows.json": [links, sides], OVERLAY: overlay}, links))
+    digested = [links, sides, sorted(like.items())]
+    return store.open("objects", make_object(store, {"rows.json": digested, OVERLAY: overlay}, links))
 
 
 def make_base_model(folder: Path) -> Path:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import codecs
 import re
-import zoneinfo
-from datetime import UTC, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from assets.config.automation import Freshness, Schedule, Sensor
 from assets.config.section import Section
+from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
-from assets.times import parse_time
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
@@ -55,55 +54,6 @@ def _script_or_language(value: str) -> str:
             "its code, for instance en, de, zh"
         )
     return value
-
-
-def _known_timezone(value: str) -> str:
-    # Read only where a schedule is declared; tzdata may be missing on a bare machine, where UTC still works.
-    if value != "UTC" and value not in zoneinfo.available_timezones():
-        raise ValueError(f"{value!r} is no time zone; for instance Europe/Berlin, America/New_York, UTC")
-    return value
-
-
-def _instant(value: str) -> str:
-    try:
-        # In one form, so that another way to write the same time changes no key.
-        return parse_time(value).astimezone(UTC).isoformat()
-    except (ValueError, OverflowError):
-        raise ValueError(
-            f"{value!r} is no time in ISO 8601; for instance 2026-03-01 or 2026-03-01T12:00:00+01:00"
-        ) from None
-
-
-_ISO_DURATION = r"^P(?!$)(\d+W)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+S)?)?$"
-"""ISO 8601 without years and months, which are not equally long."""
-
-
-def _known_duration(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value
-    seconds = isinstance(value, int) and not isinstance(value, bool)
-    if not seconds and not (isinstance(value, str) and re.fullmatch(_ISO_DURATION, value)):
-        raise ValueError(f"{value!r} is no duration; ISO 8601, for instance PT6H or P2D, or whole seconds")
-    return value
-
-
-def _more_than_nothing(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("a duration is more than nothing")
-    return value
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_known_duration),
-    AfterValidator(_more_than_nothing),
-    WithJsonSchema(
-        {
-            "format": "duration",
-            "anyOf": [{"type": "string", "pattern": _ISO_DURATION}, {"type": "integer", "minimum": 1}],
-        }
-    ),
-]
 
 
 def _no_template(value: Any) -> Any:
@@ -294,79 +244,6 @@ class Review(Section):
     """Rows that the classifier learns from, whatever the number of rows that it judges: it bounds what review costs."""
 
 
-class ByTime(Section):
-    """Sides by the time of each row: older rows train, newer ones test."""
-
-    column: Annotated[str, Field(min_length=1)]
-    """Column of `source.columns.keep` with times in ISO 8601 (UTC where they name no time zone)."""
-    validation_from: Annotated[str, AfterValidator(_instant)]
-    """Time of the first rows for validation, in ISO 8601 and in quotes; earlier ones are for training."""
-    test_from: Annotated[str, AfterValidator(_instant)]
-    """Time of the first rows of the test set, likewise."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if parse_time(self.validation_from) >= parse_time(self.test_from):
-            raise ValueError(f"validation_from {self.validation_from} is not before test_from {self.test_from}")
-        return self
-
-
-class FrozenTest(Section):
-    """A test set that came with the data: by the files that hold it, or by a column's value."""
-
-    files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
-    """Names among the files of `source.files`, or patterns of them (`data/test*.csv`; `*` stands for folders too)."""
-    column: Annotated[str, Field(min_length=1)] | None = None
-    """Column of `source.columns.keep` that tells the rows of the test set; with `value`."""
-    value: str | None = None
-    """What that column has in the rows of the test set."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.files is None) == (self.column is None) or (self.column is None) != (self.value is None):
-            raise ValueError("name the test set either by files, or by column and value")
-        return self
-
-
-class Splits(Section):
-    """How rows are shared out; every text hashes to a side, and a group goes where its lowest member goes."""
-
-    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    """Share of rows for choosing the best checkpoint."""
-    test: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
-    """Share of rows for the test set."""
-    salt: str = ""
-    """Changes which rows go where."""
-    min_rows_per_label: Annotated[int, Field(ge=1)] = 2
-    """Fewest rows of each label that each side must have."""
-    group_by: Annotated[str, Field(min_length=1)] | None = None
-    """Column of `source.columns.keep` whose values stay on one side, beside near-duplicates (a user, a document, a
-    day), or null. Rows without a value are free."""
-    by_time: ByTime | None = None
-    """Sides by time in place of shares and hash, or null. A group goes where its oldest row goes."""
-    frozen: FrozenTest | None = None
-    """The test set that came with the data, in place of a share `test`, or null. `validation` is then the share of all
-    other rows; those that are near-duplicates of the test set are on no side."""
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> Self:
-        if self.by_time is not None and self.frozen is not None:
-            raise ValueError("by_time and frozen both say what the test set is; leave one of them out")
-        for rule, unused in (("by_time", ("validation", "test", "salt")), ("frozen", ("test",))):
-            told = [name for name in unused if getattr(self, name) != type(self).model_fields[name].default]
-            if getattr(self, rule) is not None and told:
-                raise ValueError(
-                    f"{' and '.join(told)} mean nothing with {rule}, which says it; leave out one or the other"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _room_for_train(self) -> Self:
-        if self.frozen is None and self.validation + self.test >= 1.0:
-            raise ValueError(f"validation {self.validation} + test {self.test} leave nothing to train on")
-        return self
-
-
 class PretrainedModel(Section):
     """The pretrained model to start from."""
 
@@ -417,49 +294,43 @@ class Gate(Section):
     """How much worse than the champion on the same rows it may be."""
 
 
-class Schedule(Section):
-    """When to run without being asked."""
+class Drift(Section):
+    """When new rows count as different from those that the champion was made from."""
 
-    cron: Annotated[str, Field(pattern=r"^(\S+\s+){4}\S+$|^@(hourly|daily|weekly|monthly|yearly)$")]
-    """Five-field cron expression, for instance `0 3 * * *`."""
-    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
-    """IANA name of the time zone that the expression means."""
-
-
-class Sensor(Section):
-    """Watches the source and starts a run when labelled data change."""
-
-    minimum_interval_seconds: Annotated[int, Field(ge=1)] = 60
-    """Least time between two looks, in seconds."""
-    min_new_rows: Annotated[int, Field(ge=1)] | None = None
-    """Fewest rows that the model was not trained on before another is trained; until then new rows are only taken in,
-    up to the splits. null: every change is trained on."""
-    max_wait: Duration | None = None
-    """Longest that such rows wait for more of them, as ISO 8601 (`PT6H`, `P2D`) or in seconds; null: for ever."""
-
-    @model_validator(mode="after")
-    def _something_to_wait_for(self) -> Self:
-        if self.max_wait is not None and self.min_new_rows is None:
-            raise ValueError("max_wait says how long rows wait for min_new_rows, which is not set")
-        return self
+    level: Annotated[float, Field(gt=0.0, le=0.2)] = 0.01
+    """Chance that any of the tests alarms although nothing changed (corrected by Holm)."""
+    rows: Annotated[int, Field(ge=100)] = 10_000
+    """Most rows that are looked at, of new ones and of the champion's each; those with the lowest `row_id`, a hash."""
+    min_rows: Annotated[int, Field(ge=20)] = 50
+    """Fewest new rows, near-duplicates counted once, that are compared at all."""
+    label_shift: Share = 0.05
+    """Least share of new rows with another label than before (total variation) that alarms. However many rows there
+    are, a smaller difference does not, and so for the following."""
+    length_shift: Share = 0.1
+    """Least difference between the shares of texts up to any length (Kolmogorov–Smirnov) that alarms."""
+    vocabulary_shift: Share = 0.02
+    """Least share of words that the champion was not trained on, beyond that of rows held out from its training, that
+    alarms."""
+    separation: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
+    """Least area under the ROC curve of a classifier of new and old rows, above the 0.5 of chance, that alarms."""
 
 
-class Freshness(Section):
-    """How long ago the model was last found to be what the source and the configuration make of it."""
+class Quality(Section):
+    """When the champion is too bad on newly labelled rows, by `gate.metric`."""
 
-    fail_after: Duration
-    """Longer ago than this, Dagster shows the model as overdue; ISO 8601 (`P2D`) or seconds, at least one minute."""
-    warn_after: Duration | None = None
-    """Longer ago than this, Dagster warns; ISO 8601 or seconds, at least one minute, less than `fail_after`."""
+    floor: Share
+    """Least value of the metric on a batch of rows that the champion was not made from."""
+    batches: Annotated[int, Field(ge=1, le=100)] = 5
+    """How many batches are looked at, the newest ones; each is what came in from one look to the next."""
+    failing: Annotated[int, Field(ge=1)] = 3
+    """How many of them must lie below the floor, the newest among them, before the alarm stands."""
+    min_rows: Annotated[int, Field(ge=1)] = 100
+    """Fewest rows of a batch; smaller ones are taken together with the next, and the newest rows wait."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        # Dagster looks every half minute and takes nothing shorter than a minute.
-        for name, value in (("fail_after", self.fail_after), ("warn_after", self.warn_after)):
-            if value is not None and value < timedelta(minutes=1):
-                raise ValueError(f"{name} {value} is less than a minute")
-        if self.warn_after is not None and self.warn_after >= self.fail_after:
-            raise ValueError(f"warn_after {self.warn_after} is not less than fail_after {self.fail_after}")
+    def _can_alarm(self) -> Self:
+        if self.failing > self.batches:
+            raise ValueError(f"failing {self.failing} is more than batches {self.batches}: the alarm could never stand")
         return self
 
 
@@ -486,6 +357,10 @@ class Pipeline(Section):
     """How the model is fine-tuned."""
     gate: Gate = Gate()
     """When a challenger becomes the champion."""
+    drift: Drift | None = None
+    """When new rows count as different from the champion's, or null for no comparison; `{}` has sound values."""
+    quality: Quality | None = None
+    """When the champion is too bad on newly labelled rows, or null for no measurement."""
     schedule: Schedule | None = None
     """When to run without being asked, or null."""
     sensor: Sensor | None = Sensor()

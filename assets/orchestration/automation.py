@@ -16,7 +16,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets.config.pipeline import Schedule, Sensor
+from assets.config.automation import Schedule, Sensor
 from assets.errors import ChangingError, TransientError
 from assets.orchestration.arrival import Look, Memory, Waiting, decide
 from assets.orchestration.execution import OpenRunner
@@ -166,16 +166,16 @@ def schedule(open_runner: OpenRunner, runner: Runner, job_name: str, declared: S
         description=f"Runs the steps of {runner.name} that are not fresh.",
     )
     def at_its_times(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        busy = _busy(context.instance, job_name)
+        busy = why_busy(context.instance, job_name)
         if busy is not None:
             return busy
         try:
             plan = open_runner().plan()
         except TransientError:
             # A schedule has no second look at this time. The run has: it looks again, and waits in between.
-            return _request(runner, None, [step.name for step in runner.chain])
+            return request_run(runner, None, [step.name for step in runner.chain])
         report_fresh(context.instance, runner, plan)
-        return _request(runner, plan, plan.to_run) if plan.to_run else dg.SkipReason("every step is fresh")
+        return request_run(runner, plan, plan.to_run) if plan.to_run else dg.SkipReason("every step is fresh")
 
     return at_its_times
 
@@ -207,7 +207,7 @@ def sensor(open_runner: OpenRunner, runner: Runner, job_name: str, declared: Sen
             return dg.SkipReason("the source is being read; this goes on until the next look")
         report_fresh(context.instance, runner, seen.plan)
         memory = Memory.read(context.cursor)
-        busy = _busy(context.instance, job_name)
+        busy = why_busy(context.instance, job_name)
         if busy is not None:
             return busy
         decided = decide(
@@ -221,12 +221,17 @@ def sensor(open_runner: OpenRunner, runner: Runner, job_name: str, declared: Sen
         cursor = decided.memory.written()
         if not decided.steps:
             return dg.SensorResult(skip_reason=decided.reason, cursor=cursor)
-        return dg.SensorResult([_request(runner, seen.plan, decided.steps, run_key=decided.memory.key)], cursor=cursor)
+        return dg.SensorResult(
+            [request_run(runner, seen.plan, decided.steps, run_key=decided.memory.key)], cursor=cursor
+        )
 
     return on_new_data
 
 
-def _request(runner: Runner, plan: Plan | None, steps: Sequence[str], *, run_key: str | None = None) -> dg.RunRequest:
+def request_run(
+    runner: Runner, plan: Plan | None, steps: Sequence[str], *, run_key: str | None = None
+) -> dg.RunRequest:
+    """Ask for a run of some steps, with the plan that it is to carry."""
     return dg.RunRequest(
         run_key=run_key,
         asset_selection=[dg.AssetKey([runner.name, step]) for step in steps],
@@ -234,7 +239,7 @@ def _request(runner: Runner, plan: Plan | None, steps: Sequence[str], *, run_key
     )
 
 
-def _busy(instance: dg.DagsterInstance, job_name: str) -> dg.SkipReason | None:
+def why_busy(instance: dg.DagsterInstance, job_name: str) -> dg.SkipReason | None:
     """Why nothing is asked for while a run of the job is under way: it may do the same."""
     end_orphans(instance)
     again = relaunched(instance, job_name, time.time())

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from assets.config.pipeline import Freshness
+from assets.config.automation import Freshness
 from assets.store.plan import Plan
 from assets.store.runner import Runner
 from assets.store.step import Step

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.errors import FreshtuneError
+from assets.orchestration import quality
 from assets.orchestration.automation import SOURCE, schedule, sensor
 from assets.orchestration.execution import SAMPLE_TAG, OpenRunner, Watch, execute, open_for_run
 from assets.orchestration.freshness import policy, training_step
@@ -42,7 +43,10 @@ def pipeline_definitions(open_runner: OpenRunner, watch: Watch | None = None) ->
         ],
         jobs=[assets, _plan_job(open_runner, runner, watch), _sample_job(open_runner, runner, watch)],
         schedules=[schedule(open_runner, runner, assets.name, declared.schedule)] if declared.schedule else [],
-        sensors=[sensor(open_runner, runner, assets.name, declared.sensor)] if declared.sensor else [],
+        sensors=[
+            *([sensor(open_runner, runner, assets.name, declared.sensor)] if declared.sensor else []),
+            *quality.sensors(open_runner, runner, assets.name),
+        ],
     )
 
 

@@ -35,7 +35,7 @@ def elsewhere(entry: str, index: FileIndex) -> list[ObservedFile]:
         index: digests of files that were looked at before.
 
     Raises:
-        ConfigurationError: it matches nothing, holds a password, or no file system for it is installed.
+        ConfigurationError: it holds a password, or no file system for it is installed.
         DataError: a file cannot be read for want of permission.
         TransientError: it cannot be reached.
     """
@@ -50,12 +50,7 @@ def elsewhere(entry: str, index: FileIndex) -> list[ObservedFile]:
         system, path = _opened(entry)
         system.invalidate_cache()
         told = [system.info(each) for each in _matches(system, path)]
-        files = [_look(system, each, index) for each in told if each["type"] == "file"]
-    if not files:
-        raise ConfigurationError(
-            f"{entry!r} matches no file", where=WHERE, fix="correct the URL, or put the file there"
-        )
-    return files
+        return [_look(system, each, index) for each in told if each["type"] == "file"]
 
 
 def read_bytes(url: str) -> bytes:

@@ -65,12 +65,13 @@ def _in_files(entries: Sequence[str], index: FileIndex, *, may_be_gone: bool) ->
     found: dict[str, ObservedFile] = {}
     for entry in entries:
         if "://" in entry and not entry.startswith(SCHEME):
-            found |= {file.name: file for file in elsewhere(entry, index)}
-            continue
-        paths = {entry: package_path(entry, WHERE)} if entry.startswith(SCHEME) else _on_disk(entry, root)
-        if not paths and not may_be_gone:
+            seen = {file.name: file for file in elsewhere(entry, index)}
+        else:
+            paths = {entry: package_path(entry, WHERE)} if entry.startswith(SCHEME) else _on_disk(entry, root)
+            seen = {name: found.get(name) or _look(name, path, index) for name, path in paths.items()}
+        if not seen and not may_be_gone:
             raise _no_match(entry, root)
-        found |= {name: _look(name, path, index) for name, path in paths.items() if name not in found}
+        found |= seen
     return found.values()
 
 
@@ -87,6 +88,8 @@ def _on_disk(entry: str, root: Path) -> dict[str, Path]:
 
 def _no_match(entry: str, root: Path) -> ConfigurationError:
     what = "matches no file" if glob.has_magic(entry) else "does not exist"
+    if "://" in entry:
+        return ConfigurationError(f"{entry!r} {what}", where=WHERE, fix="correct the URL, or put the file there")
     return ConfigurationError(
         f"{entry!r} {what} (looked in {root})",
         where=WHERE,

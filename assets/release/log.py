@@ -27,6 +27,34 @@ def champion(entries: Sequence[LogEntry]) -> str | None:
     return entries[-1].fields["champion"] if entries else None
 
 
+def champions(entries: Sequence[LogEntry]) -> list[str]:
+    """Champions from the first to the present one, without those that were rolled back."""
+    found: list[str] = []
+    for entry in entries:
+        after = entry.fields["champion"]
+        if entry.fields["kind"] == "rollback":
+            found.pop()
+        elif after is not None and found[-1:] != [after]:
+            found.append(after)
+    return found
+
+
+def outgrown(entries: Sequence[LogEntry], splits: str) -> str | None:
+    """Digest of the latest champion that was not made from these splits, or None.
+
+    It is the one that rows which came in can be compared with. The run that brings rows in promotes a champion made
+    from them at its end, so that the model in use would leave nothing to compare, and each run something to be done.
+
+    Args:
+        entries: the log so far, oldest first.
+        splits: content digest of the splits that stand now.
+    """
+    for model in reversed(champions(entries)):
+        if all(fields["inputs"]["splits"] != splits for fields in decisions(entries, model)):
+            return model
+    return None
+
+
 def decisions(entries: Sequence[LogEntry], model: str) -> list[Mapping[str, Any]]:
     """Fields of every decision about a model, oldest first; empty if the gate never saw it."""
     return [
@@ -92,13 +120,13 @@ def rollback(entries: Sequence[LogEntry], *, by: str, when: str, why: str) -> Fi
     Raises:
         ConfigurationError: if there is no champion before the present one.
     """
-    champions = _champions(entries)
-    if len(champions) < 2:
-        present = f"{champions[0]!r} is the first champion" if champions else "there is no champion"
+    so_far = champions(entries)
+    if len(so_far) < 2:
+        present = f"{so_far[0]!r} is the first champion" if so_far else "there is no champion"
         raise ConfigurationError(
             f"nothing to roll back to: {present}", where="rollback", fix="promote a model by name instead"
         )
-    before, out = champions[-2:]
+    before, out = so_far[-2:]
     return {
         "kind": "rollback",
         "decision": "rolled_back",
@@ -109,15 +137,3 @@ def rollback(entries: Sequence[LogEntry], *, by: str, when: str, why: str) -> Fi
         "when": when,
         "why": why,
     }
-
-
-def _champions(entries: Sequence[LogEntry]) -> list[str]:
-    """Champions from the first to the present one, without those that were rolled back."""
-    champions: list[str] = []
-    for entry in entries:
-        after = entry.fields["champion"]
-        if entry.fields["kind"] == "rollback":
-            champions.pop()
-        elif after is not None and champions[-1:] != [after]:
-            champions.append(after)
-    return champions

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from assets.store.step import Check, Outcome
 
 if TYPE_CHECKING:
-    from assets.config.pipeline import Splits
+    from assets.config.sides import Splits
     from assets.store.step import Measurements
 
 LEAST_DEVIATION = 0.02

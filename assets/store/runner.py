@@ -19,6 +19,7 @@ from assets.config.pipeline import Pipeline
 from assets.errors import BlockedError, ConfigurationError, StoreError, explained
 from assets.progress import Progress, Sink, discard
 from assets.store.build import Action, by, get_or_build, publish
+from assets.store.digests import digest_json
 from assets.store.ingredients import BEFORE, Made, arguments_of, code_version, made_of, made_part, roots
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
@@ -123,7 +124,8 @@ class Runner:
         return code_version(step, self.config, self.sample)
 
     def _made(self, step: Step, inputs: Mapping[str, str]) -> Made:
-        make = partial(made_of, step, self.config, self.sample, inputs, self.observe(step))
+        observed = {**self.observe(step), **self._promoted(step, inputs)}
+        make = partial(made_of, step, self.config, self.sample, inputs, observed)
         standing = self.stands_for(step) if step.remembers else None
         if standing is None:
             return make()
@@ -135,6 +137,22 @@ class Runner:
             return made
         # If that is lost, so is what was remembered: the rows that there are still make a result.
         return make(standing.content if self.store.whole(standing) else None)
+
+    def _promoted(self, step: Step, inputs: Mapping[str, str]) -> dict[str, Observation]:
+        """What a step reads of what the promotion log names: looked at each time, for a run appends to the log."""
+        if step.promoted is None:
+            return {}
+        record = self.stands_for(step)
+        whole = record is not None and self.store.fault("traces", record.trace) is None
+        stood = self.store.measurements(record.trace) if record is not None and whole else None
+        named = step.promoted(self.store.log(self.environment, self.name), inputs, stood)
+        return {name: self._observed_objects(digests) for name, digests in named.items()}
+
+    def _observed_objects(self, digests: Sequence[str]) -> Observation:
+        # What is lost is part of the digest: a result that says so must not stand once the store has it again.
+        lost = tuple(digest for digest in digests if self.store.fault("objects", digest) is not None)
+        objects = tuple(digest for digest in digests if digest not in lost)
+        return Observation("input", "promotion log", digest_json([objects, lost]), objects=objects, lost=lost)
 
     def _arguments(self, step: Step) -> dict[str, Any]:
         return {name: value for name, (_, value) in arguments_of(step, self.config, self.sample).items()}
@@ -382,6 +400,7 @@ class Runner:
             before=self.store.open("objects", made.ingredients["inputs"][BEFORE])
             if BEFORE in made.ingredients["inputs"]
             else None,
+            stored=None if step.promoted is None else partial(self.store.open, "objects"),
             digests=digests,
         )
 

@@ -40,12 +40,16 @@ class Observation:
         location: what was configured, for messages.
         digest: digest of what it is made of; part of the key of the step that reads it.
         files: the files that it consists of, ordered by name; empty where it is not made of local files.
+        objects: content digests of the objects of the store that it consists of, those that are whole.
+        lost: content digests of those that are missing or damaged.
     """
 
     kind: str
     location: str
     digest: str
     files: tuple[ObservedFile, ...] = ()
+    objects: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 class FileIndex(Protocol):
@@ -111,6 +115,10 @@ class LogEntry:
     fields: Mapping[str, Any]
 
 
+Promoted = Callable[[Sequence[LogEntry], Mapping[str, str], Measurements | None], Mapping[str, Sequence[str]]]
+"""See `Step.promoted`."""
+
+
 class Part(NamedTuple):
     """A part of a step's result.
 
@@ -168,7 +176,8 @@ class Build:
             that it ever read is there.
         variant: only for a step that decides: builds or finds the result of another step of the chain with some
             inputs replaced: (step, {input step: content digest}) → content folder.
-        stored: only for a step that decides: content folder of any object, by content digest, verified.
+        stored: only for a step that decides or reads the promotion log: content folder of any object, by content
+            digest, verified.
         log: only for a step that decides: the entries so far, oldest first.
         measurements: only for a step that decides: measurements of every step before it, by step.
         digests: content digest of each input step, for lineage.
@@ -206,6 +215,10 @@ class Step:
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
         externals: from (configuration, file index) to what it reads from outside the store.
+        promoted: from the promotion log, oldest first, the content digest of each input (empty while it is not known)
+            and the measurements of what the step stands for (or None) to objects of the store that it reads, name →
+            content digests. They are external inputs: part of the key, and whether the store still has each of them
+            too. What it stands for must not change the answer as long as the inputs stay, or it is never fresh.
         remembers: whether it is given what it stood for before where something outside is gone since: `Build.before`.
         beside: from (the pipeline's folder, configuration) to what it reads of what people keep beside `defs.yaml`.
         environment: libraries whose version is part of the key, `name` or `name:minor` or `name:major`.
@@ -232,6 +245,7 @@ class Step:
     preflight: str | None = None
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
+    promoted: Promoted | None = None
     remembers: bool = False
     beside: Callable[[Path, Any], Mapping[str, Observation]] | None = None
     environment: tuple[str, ...] = ()

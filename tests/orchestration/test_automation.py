@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from assets.config.pipeline import Schedule
+from assets.config.automation import Schedule
 from assets.errors import ChangingError, DataError, TransientError
 from assets.orchestration import automation, execution
 from assets.orchestration.automation import Looking

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.config.pipeline import Splits
+from assets.config.sides import Splits
 from assets.orchestration import metadata
 from assets.orchestration.metadata import check_result, measured, plan_table
 from assets.splits import STEP

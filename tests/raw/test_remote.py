@@ -53,8 +53,7 @@ def test_a_file_is_read_again_only_when_what_is_told_of_it_changed(
 
 
 def test_what_cannot_be_read_is_said(index: FileIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match=r"'memory://freshtune-source/none\*' matches no file"):
-        elsewhere(f"{HERE}/none*", index)
+    assert elsewhere(f"{HERE}/none*", index) == []
     with pytest.raises(ConfigurationError, match="nowhere:// cannot be read"):
         elsewhere("nowhere://bucket/a.csv", index)
     with pytest.raises(ConfigurationError, match="holds a password") as caught:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -37,10 +38,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return project
 
 
-def look(*files: str, index: FileIndex | None = None) -> Observation:
+def look(*files: str, index: FileIndex | None = None, mode: Literal["mirror", "append"] = "mirror") -> Observation:
     config = Pipeline(
         task=ClassificationTask(labels=("a", "b")),
-        source=Source(files=files),
+        source=Source(files=files, mode=mode),
         base_model=PretrainedModel(name="owner/name"),
     )
     return observe(config, index or Index())["source"]
@@ -189,3 +190,11 @@ def test_an_unreadable_file_is_named(root: Path) -> None:
     )
     with pytest.raises(DataError, match=r"data/a\.csv: cannot be read: Permission denied\n  fix: make"):
         observe(config, Unreadable())
+
+
+def test_where_files_may_be_taken_away_none_need_be_there(root: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"'memory://freshtune-none/\*\.csv' matches no file\n  fix: correct the URL"
+    ):
+        look("memory://freshtune-none/*.csv")
+    assert look("data/*.csv", "memory://freshtune-none/*.csv", mode="append").files == ()

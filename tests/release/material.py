@@ -126,6 +126,44 @@ def measurements(labels: Sequence[str] = LABELS, **changed: Any) -> dict[str, Me
     return {step: {**value, **changed.get(step, {})} for step, value in values.items()}
 
 
+DRIFT: Measurements = {
+    "champion": "0123456789abcdef",
+    "reason": "",
+    "level": 0.01,
+    "new_rows": 1200,
+    "champion_rows": 5000,
+    "compared_rows": {"champion": 4900, "new": 1100},
+    "tests": {
+        name: {
+            "effect": effect,
+            "least_effect": 0.1,
+            "p": p,
+            "p_adjusted": p,
+            "alarm": alarm,
+            "said": f"{name} <differ>",
+        }
+        for name, effect, p, alarm in (("labels", 0.25, 1e-9, True), ("lengths", 0.05, 0.3, False))
+    },
+    "label_shares": [{"name": "<ham>", "champion": 0.8, "new": 0.55}],
+    "text_lengths": [{"name": "median", "champion": 61.0, "new": 63.5}],
+}
+"""What the step `drift` measured, where the configuration asks for it."""
+
+QUALITY: Measurements = {
+    "champion": "0123456789abcdef",
+    "reason": "",
+    "metric": "f1_macro",
+    "floor": 0.9,
+    "failing": 1,
+    "batches": [
+        {"rows": 300, "scored": 300, "value": 0.95, "low": 0.92, "high": 0.97, "below": False},
+        {"rows": 4000, "scored": 2000, "value": 0.85, "low": 0.83, "high": 0.87, "below": True},
+    ],
+    "below": 1,
+    "alarm": True,
+}
+"""What the step `quality` measured, where the configuration asks for it."""
+
 # The steps before release as steps of a chain, and release itself; the seed is all that makes one model another.
 
 TRUE = ["ham"] * 6 + ["spam"] * 4

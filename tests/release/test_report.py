@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.release.conftest import MakeRelease
-from tests.release.material import LABELS, entry, measurements
+from tests.release.material import DRIFT, LABELS, QUALITY, entry, measurements
 
 TRUE = ["ham"] * 6 + ["spam"] * 4
 ONE_WRONG = ["spam", *TRUE[1:]]
@@ -249,3 +249,26 @@ def test_the_card(release: MakeRelease) -> None:
 def test_labels_are_named_as_configured(release: MakeRelease) -> None:
     text = Page(release(TRUE, ONE_WRONG).report).text
     assert all(f"{label} " in text for label in LABELS)
+
+
+def test_drift_is_told_where_it_was_looked_for(release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "drift": DRIFT}).report).text
+    assert "1,200 rows came in since champion 0123456789ab was made, from 5,000 rows" in text
+    assert "Labels labels <differ> 0.2500 0.1000 < 0.0001 ✕ drift" in text
+    assert "Lengths lengths <differ> 0.0500 0.1000 0.3000 ✓ none" in text
+    assert "<ham> 80.0% 55.0%" in text
+    nothing = {"champion": None, "reason": "no champion yet", "level": 0.01}
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "drift": nothing}).report).text
+    assert "Drift Nothing was compared: no champion yet." in text
+    assert "Drift" not in Page(release(TRUE, ONE_WRONG).report).text
+
+
+def test_the_champion_on_new_rows_is_told_where_it_was_measured(release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "quality": QUALITY}).report).text
+    assert "newest 4,000 2,000 0.8500 0.8300 – 0.8700 ✕ below" in text
+    assert "1 before it 300 300 0.9500 0.9200 – 0.9700 ✓ reached" in text
+    assert "✕ The alarm stands : 1 of the last 2 batches are below the floor; it stands from 1, the newest" in text
+    nothing = {**QUALITY, "reason": "no champion yet", "batches": []}
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "quality": nothing}).report).text
+    assert "Nothing was measured: no champion yet." in text
+    assert "newly labelled" not in Page(release(TRUE, ONE_WRONG).report).text

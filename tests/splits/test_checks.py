@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, chi2_contingency
 
-from assets.config.pipeline import Splits
+from assets.config.sides import Splits
 from assets.splits import STEP
 from assets.splits.checks import chi_square_tail, classes_balanced_across_sides, no_leak, shares_as_declared
 from assets.splits.rule import SIDES

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import importlib
 
-from assets.config.pipeline import Splits
+from assets.config.sides import Splits
 from assets.splits import STEP
 
 

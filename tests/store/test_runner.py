@@ -19,7 +19,7 @@ from assets.progress import Event
 from assets.store import ingredients as module
 from assets.store import lease
 from assets.store.runner import Runner, StepResult
-from assets.store.step import Build, Measurements, Observation
+from assets.store.step import Build, Measurements, Observation, Step
 from assets.store.store import Store
 from tests.store import tiny_chain
 
@@ -39,6 +39,7 @@ def code(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.setattr(module, "code_pieces", lambda roots: {root: pieces.get(root, "1") for root in roots})
     tiny_chain.calls.clear()
     tiny_chain.settled.clear()
+    tiny_chain.stood_for.clear()
     return pieces
 
 
@@ -470,6 +471,63 @@ def test_libraries_that_the_configuration_asks_for_are_in_the_key(open_runner: O
     }
     missing = dataclasses.replace(letters, libraries=lambda _: ("no-such-library",))
     with pytest.raises(
-        ConfigurationError, match=r"no-such-library, which is not installed\n  fix: pip install no-such"
+        ConfigurationError, match=r"no-such-library, which is not installed here\n  fix: pip install no-such"
     ):
         module.code_version(missing, open_runner().config, None)
+
+
+def promoted_chain(source: Path) -> list[Any]:
+    """The tiny chain, with a step before the decision that reads what the log named first."""
+    first, second, decide = tiny_chain.chain(source)
+    reads = Step(
+        "reads",
+        "reads what was promoted",
+        "tests.store.tiny_chain:reads",
+        inputs=("letters",),
+        promoted=tiny_chain.named_first,
+    )
+    return [first, second, reads, decide]
+
+
+def test_what_the_log_names_is_part_of_the_key_and_can_be_read(open_runner: Open, source: Path) -> None:
+    def opened() -> Runner:
+        return dataclasses.replace(open_runner(), chain=promoted_chain(source))
+
+    def read() -> Any:
+        found = opened().standing("reads")
+        assert found is not None
+        return found.measurements
+
+    assert run(opened()) == ["letters built", "upper built", "reads built", "release built"]
+    assert read() == {"there": [], "lost": []}
+    assert set(map(str, tiny_chain.stood_for)) == {"None"}
+    # The run ended with a decision, which the step is told of from then on.
+    assert [str(reason) for reason in opened().plan()["reads"].reasons] == ["input letters_then"]
+    assert tiny_chain.stood_for.pop() == {"there": [], "lost": []}
+    assert run(opened()) == ["reads built"]
+    assert read() == {"there": [["one", "six", "two"]], "lost": []}
+    assert run(opened()) == []
+
+
+def test_what_the_log_names_and_the_store_lost_is_said_and_another_result_once_it_is_back(
+    open_runner: Open, source: Path
+) -> None:
+    def opened(environment: str = "default") -> Runner:
+        return dataclasses.replace(open_runner(environment), chain=promoted_chain(source))
+
+    run(opened())
+    (source / "ten.txt").write_text("ten")
+    storage = opened().store.storage
+    then = opened().store.log("default", "tiny")[0].fields["inputs"]["letters"]
+    run(opened())
+    found = opened().standing("reads")
+    assert found is not None
+    entry = f"objects/{then[:2]}/{then}/manifest.json"
+    manifest = storage.read(entry)
+    storage.remove(entry)
+    # The same words where nothing was ever promoted.
+    opened("other").run_step("letters")
+    assert opened("other").run_step("reads").measurements == {"there": [], "lost": []}
+    assert opened().run_step("reads").measurements["lost"] == [then]
+    storage.replace(entry, manifest)
+    assert opened().run_step("reads").record.key == found.record.key

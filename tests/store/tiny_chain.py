@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from assets.errors import DataError
-from assets.store.step import Build, Check, Measurements, Outcome, Settlement, Step
+from assets.store.step import Build, Check, LogEntry, Measurements, Outcome, Settlement, Step
 from tests.chains import observe
 
 calls: list[str] = []
 settled: list[int] = []
+stood_for: list[Measurements | None] = []
 
 
 def letters(build: Build, *, sample: int | None) -> Measurements:
@@ -61,6 +63,23 @@ def decide(build: Build, *, metric: str) -> Measurements:
 def settle(settlement: Settlement) -> dict[str, Any]:
     settled.append(len(settlement.entries))
     return {"versions": {entry.fields["challenger"]: entry.number for entry in settlement.entries}}
+
+
+def reads(build: Build) -> Measurements:
+    assert build.stored is not None
+    then = build.externals["letters_then"]
+    words = [json.loads((build.stored(digest) / "words.json").read_text()) for digest in then.objects]
+    (build.content / "words.json").write_text(json.dumps([words, then.lost]))
+    return {"there": words, "lost": list(then.lost)}
+
+
+def named_first(
+    entries: Sequence[LogEntry], inputs: Mapping[str, str], stood: Measurements | None
+) -> dict[str, list[str]]:
+    """The letters of the first decision."""
+    assert set(inputs) == {"letters"}
+    stood_for.append(stood)
+    return {"letters_then": [entry.fields["inputs"]["letters"] for entry in entries[:1]]}
 
 
 def enough(measurements: Measurements, config: Any) -> Outcome:
