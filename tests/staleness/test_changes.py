@@ -272,7 +272,8 @@ CHANGES = (
         "new file with one bad row",
         new_file(("a text with a label that is none", "eggs")),
         {"raw": "stale: source +1 file, 49 B"},
-        "raw validated cleaned",
+        # Texts in quarantine count when sides are given.
+        "raw validated cleaned splits",
     ),
     Change(
         "new file with a line that is no row",
