@@ -21,8 +21,9 @@ from assets.store.tables import (
     Ids,
     among,
     as_ids,
+    columns_in,
     digest_of_rows,
-    distinct,
+    firsts_in_order,
     hexadecimal,
     order_of,
     read_tables,
@@ -140,14 +141,16 @@ def clean(
         raise _nothing_left(overlay, as_they_came)
     build.progress.message(f"comparing {len(overlay.texts):,} texts")
     keys = as_ids(known["key"])
-    refused = np.setdiff1d(np.arange(len(keys)), rows.at, assume_unique=True)
+    accepted_at = np.zeros(len(keys), bool)
+    accepted_at[rows.at] = True
+    refused = np.flatnonzero(~accepted_at)
     others = _others(refused, rows, keys)
+    told = _digest_of_refused(refused, others, rows, keys, shards, lengths)
     groups = np.concatenate([rows.at[overlay.texts], others])
     if near_duplicates is not None:
         groups = _near_duplicates(prepared, lengths, known, groups, near_duplicates["similarity"])
     named, others_named = name_groups(overlay, *np.split(groups, [len(overlay.texts)]))
     others, others_named = others[others_named >= 0], others_named[others_named >= 0]
-    told = _digest_of_refused(refused, rows, keys, shards, lengths)
     not_accepted = Others(others, keys[others], others_named, told)
     _write_overlay(build.content, rows, overlay, named, not_accepted, size=len(known))
     write_links(build.content, {"shards": digests, "prepared": [part.digest for part in parts]})
@@ -221,23 +224,24 @@ def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table, frozen: 
 
 def _others(refused: Indices, rows: Rows, keys: Ids) -> Indices:
     """Which of the rows that were not accepted have texts that no accepted one has, each text once, ordered by key."""
-    at = refused[order_of(keys[refused])]
-    firsts, _ = distinct(np.concatenate([rows.keys, keys[at]])) if len(at) else (at, at)
-    return at[firsts[firsts >= len(rows.keys)] - len(rows.keys)]
+    at = refused[firsts_in_order(keys[refused])]
+    known = rows.keys[among(rows.keys, keys[at])]
+    return at[~among(keys[at], known)]
 
 
 def _digest_of_refused(
-    refused: Indices, rows: Rows, keys: Ids, shards: Sequence[Path], lengths: Sequence[int]
+    refused: Indices, others: Indices, rows: Rows, keys: Ids, shards: Sequence[Path], lengths: Sequence[int]
 ) -> str | None:
     """Digest of texts and further values of rows that were not accepted; None if accepted ones have all of them."""
-    further = read_tables(shards[:1], "rows.feather").column_names[2:]
+    further = columns_in(shards[0], "rows.feather")[2:]
+    if not further:
+        return digest_of_rows(keys[others]) if len(others) else None
 
     def told(at: Indices) -> set[tuple[str | None, ...]]:
-        columns = _some(shards, lengths, further, at).columns if further else []
+        columns = _some(shards, lengths, further, at).columns
         return set(zip(hexadecimal(keys[at]).to_pylist(), *(column.to_pylist() for column in columns), strict=True))
 
-    same = rows.at[among(rows.keys, keys[refused])]
-    found = told(refused) - told(same)
+    found = told(refused) - told(rows.at[among(rows.keys, keys[refused])])
     return digest_json(sorted(canonical_json(each).decode() for each in found)) if found else None
 
 

@@ -50,6 +50,17 @@ def read_tables(folders: Iterable[Path], file: str, columns: Sequence[str] | Non
     )
 
 
+def columns_in(folder: Path, file: str) -> list[str]:
+    """Names of the columns of a table.
+
+    Raises:
+        DamagedError: if its bytes are not those of the manifest.
+    """
+    with pa.memory_map(str(checked(folder, file))) as stream:
+        names: list[str] = pa.ipc.open_file(stream).schema.names
+    return names
+
+
 def as_ids(column: pa.ChunkedArray) -> Ids:
     """Identifiers of a column of 16-byte values."""
     chunks = [
@@ -120,11 +131,18 @@ def distinct(ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 
 
 def among(ids: Ids, some: Ids) -> npt.NDArray[np.bool_]:
-    """For each identifier whether it is one of some others."""
-    _, which = distinct(np.concatenate([some, ids]))
-    found = np.zeros(len(which), bool)
-    found[which[: len(some)]] = True
-    return found[which[len(some) :]]
+    """For each identifier whether it is one of some others; quick where these are few."""
+    # Identifiers are digests, so their first bits sort out nearly all others.
+    bits = np.uint64(42)
+    first_bits = np.zeros(1 << 22, bool)
+    first_bits[some[:, 0] >> bits] = True
+    maybe = np.flatnonzero(first_bits[ids[:, 0] >> bits])
+    _, which = distinct(np.concatenate([some, ids[maybe]]))
+    known = np.zeros(len(which), bool)
+    known[which[: len(some)]] = True
+    found = np.zeros(len(ids), bool)
+    found[maybe] = known[which[len(some) :]]
+    return found
 
 
 def digest_of_rows(*columns: npt.NDArray[np.generic]) -> str:

@@ -17,9 +17,11 @@ from assets.store.links import checked, linked, write_links
 from assets.store.store import Store
 from assets.store.tables import (
     Ids,
+    among,
     as_ids,
     digest_of_rows,
     distinct,
+    firsts_in_order,
     hexadecimal,
     id_column,
     order_of,
@@ -128,3 +130,14 @@ def test_how_rows_lie_is_not_digested(store: Store, new: Callable[[], Path]) -> 
     content = new()
     write_table(content / "layout" / "rows.feather", pa.table({"kept": [True]}))
     assert referring(store, content) == one
+
+
+@given(pairs=IDS, some=IDS)
+def test_which_identifiers_are_among_others(pairs: list[list[int]], some: list[list[int]]) -> None:
+    assert among(made(pairs), made(some)).tolist() == [pair in some for pair in pairs]
+
+
+@given(pairs=IDS)
+def test_first_places_in_the_order_of_identifiers(pairs: list[list[int]]) -> None:
+    expected = [pairs.index(list(pair)) for pair in sorted({tuple(pair) for pair in pairs})]
+    assert firsts_in_order(made(pairs)).tolist() == expected
