@@ -47,6 +47,7 @@ STEP = Step(
         "cleaning.mask_pii",
         "cleaning.near_duplicates",
         "cleaning.conflicts",
+        "cleaning.id",
         "cleaning.newest_by",
     ),
     environment=("pyarrow:major",),

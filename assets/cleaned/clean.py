@@ -13,6 +13,7 @@ from assets.cleaned.conflicts import Rule, choose, read_time
 from assets.cleaned.near_duplicates import Sets, group
 from assets.cleaned.ngrams import Indices, prefixes
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
+from assets.cleaned.superseded import SUPERSEDED, repeated, superseded
 from assets.errors import DataError
 from assets.raw.rows import frozen_ids, shard_ids
 from assets.store.digests import canonical_json, digest_json, write_json
@@ -61,6 +62,15 @@ class Rows(NamedTuple):
     names: list[str]
     frozen: Mask | None
 
+    def without(self, some: Sequence[int]) -> Rows:
+        """The rows without some of them."""
+        if not some:
+            return self
+        stays = np.ones(len(self.at), bool)
+        stays[some] = False
+        frozen = None if self.frozen is None else self.frozen[stays]
+        return Rows(self.at[stays], self.ids[stays], self.keys[stays], self.labels[stays], self.names, frozen)
+
 
 class Others(NamedTuple):
     """Texts that no accepted row has, of rows in quarantine or gone, and that hold rows that stay together.
@@ -90,6 +100,7 @@ def clean(
     near_duplicates: Mapping[str, Any] | None,
     conflicts: Rule,
     newest_by: str | None,
+    id: str | None = None,  # noqa: A002 - the argument is the configuration's field
 ) -> Measurements:
     """Normalise, merge equal texts, quarantine conflicting labels and group near-duplicates.
 
@@ -98,7 +109,7 @@ def clean(
             and of all other texts that hold some of them together; the digest of texts and values of rows that were not
             accepted; with a frozen test set that of its rows.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
-        quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail.
+        quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail; in the order of row_id.
         layout/: links `shards` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the same order;
             rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each of their
             rows, and with a frozen test set `frozen`. See `assets.cleaned.rows`.
@@ -111,11 +122,12 @@ def clean(
         near_duplicates: `similarity` and `ngram`, or None to group nothing.
         conflicts: which label stays where the same text has several; the other rows go to quarantine.
         newest_by: further column by which rows are new, or None.
+        id: further column with an id of which only the newest row counts, or None.
 
     Returns:
-        rows_in, kept, merged, quarantined, groups (of two texts or more), near_duplicates (texts in these),
-        largest_group (in texts), labels (of the rows that stay); with `mask_pii` masked_rows (of rows_in), masked (of
-            these, those with each kind).
+        rows_in, kept, merged, quarantined, superseded (those of them that are older than another one of their id),
+        groups (of two texts or more), near_duplicates (texts in these), largest_group (in texts), labels (of the rows
+        that stay); with `mask_pii` masked_rows (of rows_in), masked (of these, those with each kind).
 
     Raises:
         DataError: no row is left, or a value of `newest_by` is no time.
@@ -124,19 +136,19 @@ def clean(
     shards, digests = linked(validated, "shards"), read_links(validated)["shards"]
     form = {"unicode": unicode, "whitespace": whitespace}
     masked = None if mask_pii is None else _mask(build, digests, {**form, "kinds": list(mask_pii)})
-    texts_of = digests if masked is None else [part.digest for part in masked]
-    parts = _prepare(build, texts_of, {**form, "near_duplicates": near_duplicates})
+    unprepared = digests if masked is None else [part.digest for part in masked]
+    parts = _prepare(build, unprepared, {**form, "near_duplicates": near_duplicates})
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather")
-    rows = _accepted(validated, shards, known, frozen_ids(build.inputs["raw"]) if "raw" in build.inputs else None)
+    every = _accepted(validated, shards, known, frozen_ids(build.inputs["raw"]) if "raw" in build.inputs else None)
+    old = {} if id is None else _superseded(every, shards, lengths, id, str(newest_by))
+    rows = every.without(list(old))
     equal = find_equal(rows.keys, rows.labels, rows.frozen)
     contested = np.sort(equal.rows[np.repeat(equal.conflicting, equal.sizes)])
-    columns = ["text"] if newest_by is None else ["text", newest_by]
-    as_they_came = _some(shards, lengths, columns, rows.at[contested])
-    if masked is not None:
-        without = _some([part.content for part in masked], lengths, ["text"], rows.at[contested])
-        as_they_came = as_they_came.set_column(0, "text", without["text"])
-    overlay = resolve(equal, rows.labels, _decider(conflicts, newest_by, rows, contested, as_they_came))
+    texts_of = shards if masked is None else [part.content for part in masked]
+    as_they_came = _some(texts_of, lengths, ["text"], rows.at[contested])["text"]
+    times = _times(rows, contested, shards, lengths, newest_by) if conflicts == "newest" else {}
+    overlay = resolve(equal, rows.labels, _decider(conflicts, rows, times))
     if (overlay.into < 0).all():
         raise _nothing_left(overlay, as_they_came)
     build.progress.message(f"comparing {len(overlay.texts):,} texts")
@@ -156,9 +168,15 @@ def clean(
     write_links(build.content, {"shards": digests, "prepared": [part.digest for part in parts]})
     merged = _merged(rows, overlay)
     pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
-    texts = as_they_came["text"].take(np.searchsorted(contested, list(overlay.conflicting)))
-    pq.write_table(_quarantine(rows, overlay, texts), build.content / "quarantine.parquet", compression="zstd")
-    measured = _measure(rows, overlay, named, merged=len(merged))
+    texts = as_they_came.take(np.searchsorted(contested, list(overlay.conflicting)))
+    quarantine = [_quarantine(rows, overlay.conflicting, texts, CONFLICTING_LABELS)]
+    if old:
+        texts = _some(texts_of, lengths, ["text"], every.at[list(old)])["text"]
+        quarantine.append(_quarantine(every, old, texts, SUPERSEDED))
+    pq.write_table(
+        pa.concat_tables(quarantine).sort_by("row_id"), build.content / "quarantine.parquet", compression="zstd"
+    )
+    measured = _measure(rows, overlay, named, merged=len(merged), superseded=len(old))
     if masked is not None and mask_pii is not None:
         measured |= _measure_masked(build, [part.content for part in masked], rows, mask_pii)
     return measured
@@ -258,13 +276,34 @@ def _some(shards: Sequence[Path], lengths: Sequence[int], columns: Sequence[str]
     return pa.concat_tables(found).take(np.argsort(order))
 
 
-def _decider(rule: Rule, newest_by: str | None, rows: Rows, contested: Indices, as_they_came: pa.Table) -> Decide:
-    times: dict[int, datetime | None] = {}
-    if newest_by is not None:
-        names = hexadecimal(rows.ids[contested]).to_pylist()
-        for row, row_id, value in zip(contested.tolist(), names, as_they_came[newest_by].to_pylist(), strict=True):
-            times[row] = read_time(value, column=newest_by, row_id=row_id)
+def _superseded(
+    rows: Rows, shards: Sequence[Path], lengths: Sequence[int], column: str, newest_by: str
+) -> dict[int, str]:
+    """Rows that do not count, since a newer one has the same id; those of a frozen test set always do."""
+    ids = _some(shards, lengths, [column], rows.at)[column]
+    some = repeated(ids)
+    if rows.frozen is not None:
+        some = some[~rows.frozen[some]]
+    times = _times(rows, some, shards, lengths, newest_by)
+    says = zip(*rows.keys[some].T.tolist(), rows.labels[some].tolist(), strict=True)
+    places: list[int] = some.tolist()
+    return superseded(places, ids.take(some).to_pylist(), [times[row] for row in places], list(says))
 
+
+def _times(
+    rows: Rows, some: Indices, shards: Sequence[Path], lengths: Sequence[int], column: str | None
+) -> dict[int, datetime | None]:
+    """When some rows were made, as a further column says."""
+    assert column is not None
+    values = _some(shards, lengths, [column], rows.at[some])[column].to_pylist()
+    names = hexadecimal(rows.ids[some]).to_pylist()
+    return {
+        row: read_time(value, column=column, row_id=row_id)
+        for row, row_id, value in zip(some.tolist(), names, values, strict=True)
+    }
+
+
+def _decider(rule: Rule, rows: Rows, times: Mapping[int, datetime | None]) -> Decide:
     def decide(equal: Sequence[int], labels: Sequence[int]) -> tuple[int | None, str]:
         frozen = [rows.frozen is not None and bool(rows.frozen[row]) for row in equal]
         label, why = choose(rule, [rows.names[label] for label in labels], [times.get(row) for row in equal], frozen)
@@ -336,29 +375,30 @@ def _merged(rows: Rows, overlay: Overlay) -> pa.Table:
     return pa.table({"row_id": hexadecimal(rows.ids[merged]), "kept": hexadecimal(rows.ids[overlay.into[merged]])})
 
 
-def _quarantine(rows: Rows, overlay: Overlay, texts: pa.ChunkedArray) -> pa.Table:
-    lost = list(overlay.conflicting)
+def _quarantine(rows: Rows, why: Mapping[int, str], texts: pa.ChunkedArray, expectation: str) -> pa.Table:
+    lost = list(why)
     labels = [rows.names[label] for label in rows.labels[lost].tolist()]
     return pa.table(
         {
             "row_id": hexadecimal(rows.ids[lost]),
             "text": texts,
             "label": pa.array(labels, pa.string()),
-            "expectation": pa.array([CONFLICTING_LABELS] * len(lost), pa.string()),
-            "detail": pa.array(overlay.conflicting.values(), pa.string()),
+            "expectation": pa.array([expectation] * len(lost), pa.string()),
+            "detail": pa.array(why.values(), pa.string()),
         }
     )
 
 
-def _measure(rows: Rows, overlay: Overlay, named: Indices, *, merged: int) -> Measurements:
+def _measure(rows: Rows, overlay: Overlay, named: Indices, *, merged: int, superseded: int) -> Measurements:
     kept = overlay.kept[overlay.kept >= 0]
     sizes = np.bincount(named[kept])
     labels = np.bincount(rows.labels[kept], minlength=len(rows.names)).tolist()
     return {
-        "rows_in": len(rows.at),
+        "rows_in": len(rows.at) + superseded,
         "kept": len(kept),
         "merged": merged,
-        "quarantined": len(overlay.conflicting),
+        "quarantined": len(overlay.conflicting) + superseded,
+        "superseded": superseded,
         "groups": int((sizes > 1).sum()),
         "near_duplicates": int(sizes[sizes > 1].sum()),
         "largest_group": int(sizes.max()),
@@ -366,14 +406,14 @@ def _measure(rows: Rows, overlay: Overlay, named: Indices, *, merged: int) -> Me
     }
 
 
-def _nothing_left(overlay: Overlay, as_they_came: pa.Table) -> DataError:
+def _nothing_left(overlay: Overlay, as_they_came: pa.ChunkedArray) -> DataError:
     if not overlay.conflicting:
         return DataError(
             "there is no row to clean: validation accepted none",
             where="cleaned",
             fix="look at the rows that validation put in quarantine, and correct the source or `validation`",
         )
-    texts = as_they_came["text"].slice(0, 3).to_pylist()
+    texts = as_they_came.slice(0, 3).to_pylist()
     examples = "; ".join(f"{text!r}: {why}" for text, why in zip(texts, overlay.conflicting.values(), strict=False))
     return DataError(
         f"no row is left: each of the {len(overlay.conflicting)} rows has a text that occurs with different labels, "

@@ -221,13 +221,19 @@ class Cleaning(Section):
     conflicts: Literal["quarantine", "majority", "newest"] = "quarantine"
     """What goes to quarantine of rows with equal texts and different labels: all of them, or those that have not the
     label of most of them (`majority`) or of the newest (`newest`); all of them where that is not one label."""
+    id: Annotated[str, Field(min_length=1)] | None = None
+    """Column of `source.columns.keep` with an id that a row keeps when it is corrected, or null. Of several rows with
+    one id only the newest by `newest_by` counts, and the others go to quarantine."""
     newest_by: Annotated[str, Field(min_length=1)] | None = None
-    """Column of `source.columns.keep` with times in ISO 8601, by which rows are new where `conflicts` is `newest`."""
+    """Column of `source.columns.keep` with times in ISO 8601, by which rows are new where `conflicts` is `newest`, or
+    where rows have an `id`."""
 
     @model_validator(mode="after")
     def _newest_has_a_column(self) -> Self:
-        if (self.conflicts == "newest") != (self.newest_by is not None):
-            raise ValueError("newest_by names the column of times where `conflicts` is newest, and only there")
+        if (self.conflicts == "newest" or self.id is not None) != (self.newest_by is not None):
+            raise ValueError(
+                "newest_by names the column of times where `conflicts` is newest or rows have an `id`, and only there"
+            )
         return self
 
 
@@ -396,11 +402,11 @@ class Pipeline(Section):
 
     @model_validator(mode="after")
     def _newest_by_what_is_kept(self) -> Self:
-        column, kept = self.cleaning.newest_by, self.source.columns.keep
-        if column is not None and column not in kept:
-            raise ValueError(
-                f"cleaning.newest_by: {column} is not among source.columns.keep: {', '.join(kept) or 'none'}"
-            )
+        kept = self.source.columns.keep
+        for field, column in (("id", self.cleaning.id), ("newest_by", self.cleaning.newest_by)):
+            if column is not None and column not in kept:
+                listed = ", ".join(kept) or "none"
+                raise ValueError(f"cleaning.{field}: {column} is not among source.columns.keep: {listed}")
         return self
 
     @model_validator(mode="before")

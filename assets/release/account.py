@@ -11,15 +11,16 @@ def row_account(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, int]
 
     Returns:
         Rows: `read`; `kept`; `quarantined` (= `rejected` by the parser + `failed` an expectation + `dropped` by a
-        ruling + `conflicting` labels + a `doubtful` one); `merged` (= `repeated` as they were + `merged_texts`, equal
-        after a ruling or after normalising); `missing`, which must be 0.
+        ruling + `conflicting` labels + `superseded` by a newer row + a `doubtful` label); `merged` (= `repeated` as
+        they were + `merged_texts`, equal after a ruling or after normalising); `missing`, which must be 0.
     """
     raw, validated, cleaned = (measurements[step] for step in ("raw", "validated", "cleaned"))
     doubtful = measurements["review"]["quarantined"] if "review" in measurements else 0
     kept = cleaned["kept"] - doubtful
     quarantined = validated["quarantined"] + cleaned["quarantined"] + doubtful
-    # A result that was accepted after an upgrade may be older than what rulings measure.
+    # A result that was accepted after an upgrade may be older than these measurements.
     dropped = validated.get("rulings", {}).get("dropped", 0)
+    superseded = cleaned.get("superseded", 0)
     texts = validated.get("merged", 0) + cleaned["merged"]
     merged = raw["repeated"] + texts
     return {
@@ -29,7 +30,8 @@ def row_account(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, int]
         "rejected": raw["rejected"],
         "failed": validated["quarantined"] - raw["rejected"] - dropped,
         "dropped": dropped,
-        "conflicting": cleaned["quarantined"],
+        "conflicting": cleaned["quarantined"] - superseded,
+        "superseded": superseded,
         "doubtful": doubtful,
         "merged": merged,
         "repeated": raw["repeated"],

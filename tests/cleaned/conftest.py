@@ -74,7 +74,7 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
     """`clean_rows([[rows of a shard], …], refused=[…], source={…}, frozen=[…], **arguments)`.
 
     A row that an earlier shard has too, and those that are refused, are not accepted. Rows have a further column.
-    `frozen` are the rows of the frozen test set, or None without one.
+    `frozen` are the rows of the frozen test set, or None without one. `number` is one more column, where it is given.
     """
 
     def run(
@@ -83,6 +83,7 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
         refused: Sequence[int] = (),
         source: Mapping[int, str | None] = MappingProxyType({}),
         frozen: Sequence[int] | None = None,
+        number: Mapping[int, str | None] | None = None,
         **arguments: Any,
     ) -> Cleaned:
         digests, seen, accepted = [], set(refused), []
@@ -92,7 +93,10 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
             ]
             values = zip(*columns, strict=True) if rows else [()] * 4
             named = zip(("row_id", "text", "label", "source"), values, strict=True)
-            digests.append(make_shard(store, pa.table({name: pa.array(each, pa.string()) for name, each in named})))
+            table = pa.table({name: pa.array(each, pa.string()) for name, each in named})
+            if number is not None:
+                table = table.append_column("number", pa.array([number.get(row[0]) for row in rows], pa.string()))
+            digests.append(make_shard(store, table))
             for row in rows:
                 accepted.append(row[0] not in seen)
                 seen.add(row[0])

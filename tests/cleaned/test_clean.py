@@ -77,6 +77,7 @@ def test_measurements(clean_rows: Clean) -> None:
         "kept": 4,
         "merged": 2,
         "quarantined": 3,
+        "superseded": 0,
         "groups": 1,
         "near_duplicates": 2,
         "largest_group": 2,
@@ -242,3 +243,45 @@ def test_a_new_shard_is_all_that_is_prepared(clean_rows: Clean, monkeypatch: pyt
     assert prepared == [5, 4, 1]
     clean_rows([ROWS[:5]], unicode=None)
     assert prepared == [5, 4, 1, 5]
+
+
+def test_of_rows_with_one_id_the_newest_counts(clean_rows: Clean) -> None:
+    rows: list[Row] = [
+        (0, "the lamp is dim", "ham"),
+        (1, "the lamp is bright now", "spam"),
+        (2, "a text of its own", "ham"),
+        (3, "another one", "ham"),
+    ]
+    times = {0: "2026-01-01", 1: "2026-02-01", 2: "2026-01-01", 3: "2026-01-01"}
+    number = {0: "17", 1: " 17", 2: "18"}
+    given: dict[str, Any] = {"id": "number", "newest_by": "source", "source": times, "number": number}
+    cleaned = clean_rows([rows], **given)
+    assert [row["row_id"] for row in cleaned.rows] == [1, 2, 3]
+    (lost,) = cleaned.quarantine
+    assert (lost["row_id"], lost["text"], lost["label"]) == (0, "the lamp is dim", "ham")
+    assert lost["expectation"] == "newest_of_its_id"
+    assert lost["detail"] == "2 rows have the id 17; that of 2026-02-01T00:00:00+00:00 counts"
+    measured = cleaned.measurements
+    assert [measured[name] for name in ("rows_in", "kept", "merged", "quarantined", "superseded")] == [4, 3, 0, 1, 1]
+    # Where the rows lie does not matter, and a row of the frozen test set is superseded by none.
+    assert clean_rows([rows[:1], rows[1:]], **given).rows == cleaned.rows
+    assert [row["row_id"] for row in clean_rows([rows], frozen=[0], **given).rows] == [0, 1, 2, 3]
+
+
+def test_a_text_that_was_superseded_still_holds_its_near_duplicates_together(clean_rows: Clean) -> None:
+    # The first text is near the second and the third, which are not near each other.
+    rows: list[Row] = [
+        (0, "a b c d e f", "ham"),
+        (1, "a b c d e g h", "ham"),
+        (2, "z y c d e f", "ham"),
+        (3, "q", "ham"),
+    ]
+    near = {"similarity": 0.5, "ngram": 1}
+    together = clean_rows([rows], near_duplicates=near)
+    times = {row[0]: f"2026-01-0{row[0] + 1}" for row in rows}
+    corrected = clean_rows(
+        [rows], near_duplicates=near, id="number", newest_by="source", source=times, number={0: "1", 3: "1"}
+    )
+    assert together.groups[1] == together.groups[2]
+    assert [row["row_id"] for row in corrected.rows] == [1, 2, 3]
+    assert corrected.groups[1] == corrected.groups[2] == 1

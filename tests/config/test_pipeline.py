@@ -101,6 +101,14 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
         ({"splits": {"validation": 0.5, "test": 0.5}}, "leave nothing to train on"),
         ({"cleaning": {"conflicts": "newest"}}, "newest_by names the column of times where `conflicts` is newest"),
         ({"cleaning": {"newest_by": "day"}}, "newest_by names the column of times where `conflicts` is newest"),
+        ({"cleaning": {"id": "number"}}, "newest_by names the column of times .* or rows have an `id`, and only there"),
+        (
+            {
+                "cleaning": {"id": "number", "newest_by": "day"},
+                "source": {"files": ["a.csv"], "columns": {"keep": ["day"]}},
+            },
+            "cleaning.id: number is not among source.columns.keep: day",
+        ),
         (
             {"cleaning": {"conflicts": "newest", "newest_by": "day"}},
             "cleaning.newest_by: day is not among source.columns.keep: none",
