@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -78,3 +81,33 @@ def test_a_network_that_fails_is_a_thing_that_may_pass(
     monkeypatch.setattr(type(bucket), "info", fail)
     with pytest.raises(TransientError, match=r"cannot be reached: EndpointError: no route"):
         elsewhere(f"{HERE}/a.csv", index)
+
+
+def test_a_network_that_is_lost_in_mid_read_leaves_nothing_and_the_next_look_is_whole(
+    index: FileIndex, bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaking(io.RawIOBase):
+        """Gives half of the file, then no more."""
+
+        given = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, into: Any) -> int:
+            if self.given:
+                raise ConnectionResetError("connection reset by peer")
+            self.given = len(whole) // 2
+            into[: self.given] = whole[: self.given]
+            return self.given
+
+    whole = bucket.cat_file("/freshtune-source/a.csv")
+    with monkeypatch.context() as broken:
+        broken.setattr(type(bucket), "open", lambda *_given, **_named: Breaking())
+        with pytest.raises(TransientError, match=r"cannot be reached: ConnectionResetError: connection reset by peer"):
+            elsewhere(f"{HERE}/a.csv", index)
+        broken.setattr(type(bucket), "cat_file", lambda *_given, **_named: Breaking().readall())
+        with pytest.raises(TransientError, match="connection reset by peer"):
+            read_bytes(f"{HERE}/a.csv")
+    assert elsewhere(f"{HERE}/a.csv", index)[0].sha256 == hashlib.sha256(whole).hexdigest()
+    assert read_bytes(f"{HERE}/a.csv") == whole

@@ -198,3 +198,23 @@ def test_where_files_may_be_taken_away_none_need_be_there(root: Path) -> None:
     ):
         look("memory://freshtune-none/*.csv")
     assert look("data/*.csv", "memory://freshtune-none/*.csv", mode="append").files == ()
+
+
+def test_a_link_is_the_file_that_it_leads_to(root: Path) -> None:
+    outside = root.parent / "outside.csv"
+    outside.write_text("x")
+    (root / "data" / "link.csv").symlink_to(outside)
+    (seen,) = look("data/*.csv").files
+    assert (seen.name, seen.sha256) == ("data/link.csv", digest_file(outside))
+
+
+def test_a_link_to_itself_is_named(root: Path) -> None:
+    (root / "data" / "loop.csv").symlink_to(root / "data" / "loop.csv")
+    with pytest.raises(DataError, match=r"data/loop\.csv: cannot be read: Too many levels of symbolic links"):
+        look("data/*.csv")
+
+
+def test_a_name_that_climbs_out_of_the_project_is_told_as_what_it_is(root: Path) -> None:
+    (root.parent / "outside.csv").write_text("x")
+    (seen,) = look("data/../../outside.csv").files
+    assert seen.name == (root.parent / "outside.csv").as_posix()
