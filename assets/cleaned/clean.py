@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from assets.cleaned import MASKING
 from assets.cleaned.conflicts import Rule, choose, read_time
-from assets.cleaned.near_duplicates import Sets, group
-from assets.cleaned.ngrams import Indices, prefixes
+from assets.cleaned.grouping import groups_of
+from assets.cleaned.ngrams import Indices
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.cleaned.superseded import SUPERSEDED, repeated, superseded
 from assets.errors import DataError
@@ -139,7 +139,7 @@ def clean(
     unprepared = digests if masked is None else [part.digest for part in masked]
     parts = _prepare(build, unprepared, {**form, "near_duplicates": near_duplicates})
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
-    known = read_tables(prepared, "keys.feather")
+    known = read_tables(prepared, "keys.feather", ["key", "label"])
     every = _accepted(validated, shards, known, frozen_ids(build.inputs["raw"]) if "raw" in build.inputs else None)
     old = {} if id is None else _superseded(every, shards, lengths, id, str(newest_by))
     rows = every.without(list(old))
@@ -160,7 +160,7 @@ def clean(
     told = _digest_of_refused(refused, others, rows, keys, shards, lengths)
     groups = np.concatenate([rows.at[overlay.texts], others])
     if near_duplicates is not None:
-        groups = _near_duplicates(prepared, lengths, known, groups, near_duplicates["similarity"])
+        groups = groups_of(build, parts, near_duplicates["similarity"])[groups]
     named, others_named = name_groups(overlay, *np.split(groups, [len(overlay.texts)]))
     others, others_named = others[others_named >= 0], others_named[others_named >= 0]
     not_accepted = Others(others, keys[others], others_named, told)
@@ -310,31 +310,6 @@ def _decider(rule: Rule, rows: Rows, times: Mapping[int, datetime | None]) -> De
         return None if label is None else rows.names.index(label), why
 
     return decide
-
-
-def _near_duplicates(
-    prepared: Sequence[Path], lengths: Sequence[int], known: pa.Table, texts: Indices, similarity: float
-) -> Indices:
-    """Group of each text, by where it lies."""
-    sizes = known["size"].to_numpy().astype(np.intp)
-    sets = Sets(
-        hashes=read_tables(prepared, "ngrams.feather")["ngram"].to_numpy(),
-        starts=np.cumsum(sizes) - sizes,
-        sizes=sizes,
-        prefixes=prefixes(sizes, similarity),
-        sketches=(known["sketch"].to_numpy(), known["sketch_2"].to_numpy()),
-    )
-    counts = np.zeros(len(sizes), bool)
-    counts[texts] = True
-    entries, first = [], 0
-    for part, rows in zip(prepared, lengths, strict=True):
-        some = slice(first, first + rows)
-        hashes = read_tables([part], "prefixes.feather")["ngram"].to_numpy()
-        found = np.repeat(np.arange(first, first + rows, dtype=np.uint64), sets.prefixes[some])
-        found |= hashes.astype(np.uint64) << np.uint64(32)
-        entries.append(found[np.repeat(counts[some], sets.prefixes[some])])
-        first += rows
-    return group(sets, np.concatenate(entries), similarity)[texts]
 
 
 def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, others: Others, *, size: int) -> None:

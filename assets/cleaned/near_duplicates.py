@@ -90,7 +90,7 @@ class Runs(NamedTuple):
         return int(np.searchsorted(-self.sizes, -size))
 
 
-def group(sets: Sets, entries: Words, similarity: float) -> Indices:
+def group(sets: Sets, entries: Words, similarity: float, lowest: Indices) -> Indices:
     """Find the group of every text.
 
     Args:
@@ -98,11 +98,12 @@ def group(sets: Sets, entries: Words, similarity: float) -> Indices:
         entries: for each n-gram in the prefix of a text that counts: the n-gram, shifted left by 32 bits, and the
             text. It is sorted in place.
         similarity: least Jaccard similarity of near-duplicates, above 0 and at most 1.
+        lowest: for each text the lowest index in the group that it is known to be in, or its own.
 
     Returns:
         For each text the lowest index in its group.
     """
-    search = _Search(sets, similarity)
+    search = _Search(sets, similarity, lowest)
     crowded = search.join(_runs(entries))
     again = np.zeros(len(sets.sizes), bool)
     again[crowded.texts] = True
@@ -114,8 +115,8 @@ def group(sets: Sets, entries: Words, similarity: float) -> Indices:
 class _Forest:
     """Disjoint sets of integers (union–find); the root of a set is its lowest member."""
 
-    def __init__(self, size: int) -> None:
-        self._parent = np.arange(size)
+    def __init__(self, lowest: Indices) -> None:
+        self._parent = lowest.copy()
 
     def roots(self, items: Indices) -> Indices:
         found: Indices = self._parent.take(items)
@@ -149,8 +150,8 @@ class _Search:
         forest: the groups so far.
     """
 
-    def __init__(self, sets: Sets, similarity: float) -> None:
-        self.forest = _Forest(len(sets.sizes))
+    def __init__(self, sets: Sets, similarity: float, lowest: Indices) -> None:
+        self.forest = _Forest(lowest)
         self._sets = sets
         self._similarity = similarity
         self._sketches = _wide_enough(sets)

@@ -22,5 +22,5 @@ def group(texts: Sequence[str], *, similarity: float, ngram: int) -> list[int]:
     entries = hashes[ragged(starts, prefix)].astype(np.uint64) << np.uint64(32)
     entries |= np.repeat(np.arange(len(texts), dtype=np.uint64), prefix)
     sets = Sets(hashes, starts, sizes, prefix, (first, second))
-    groups: list[int] = near_duplicates.group(sets, entries, similarity).tolist()
+    groups: list[int] = near_duplicates.group(sets, entries, similarity, np.arange(len(texts))).tolist()
     return groups

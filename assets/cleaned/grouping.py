@@ -1,0 +1,146 @@
+"""Groups of near-duplicates among the texts of all shards; those of the large ones are kept.
+
+Whether two texts are near-duplicates depends on them alone, and every text counts, also of rows in quarantine and of
+rows that are gone. So the groups are a function of the shards. Those of the large shards are a part, found again while
+these are the same; the texts of small ones are held against them. So a new file costs what is in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from assets.cleaned.near_duplicates import Sets, group
+from assets.cleaned.ngrams import Indices, prefixes
+from assets.store.tables import among, as_ids, distinct, read_tables, write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from assets.store.step import Build, Measurements, Part
+
+SMALL = 32
+"""A shard with less than this part of all rows is small; rounded down to a power of two, so that growth seldom makes a
+large one small."""
+
+
+class Groups(NamedTuple):
+    """Groups of the texts of rows.
+
+    Attributes:
+        lowest: for each row the lowest one whose text is in the group of its own.
+        first: whether it is the first row with its text.
+    """
+
+    lowest: Indices
+    first: npt.NDArray[np.bool_]
+
+
+NOTHING = Groups(np.empty(0, np.intp), np.empty(0, bool))
+
+
+def groups_of(build: Build, prepared: Sequence[Part], similarity: float) -> Indices:
+    """Find the group of each row's text.
+
+    Args:
+        build: of the step.
+        prepared: parts made by `assets.cleaned.shard.prepare`.
+        similarity: least Jaccard similarity of near-duplicates.
+
+    Returns:
+        For each row of the shards, in their order, a row whose text is in the same group: the same one for the group.
+    """
+    assert build.part is not None
+    sizes = np.array([part.measurements["rows"] for part in prepared])
+    large = sizes >= _least_of_large(int(sizes.sum()))
+    order = sorted(range(len(prepared)), key=lambda at: (not large[at], prepared[at].digest))
+    known = NOTHING
+    if large.any():
+        digests = [prepared[at].digest for at in order if large[at]]
+        inputs = {f"prepared-{at:06}": digest for at, digest in enumerate(digests)}
+        part = build.part("assets.cleaned.grouping:settle", {"similarity": similarity}, inputs=inputs)
+        table = read_tables([part.content], "groups.feather")
+        known = Groups(table["lowest"].to_numpy().astype(np.intp), table["first"].to_numpy())
+    found = grouped([prepared[at].content for at in order], similarity, known).lowest
+    # From rows in this order to rows in that of the shards.
+    starts = np.cumsum(sizes) - sizes
+    rows = np.concatenate([np.arange(starts[at], starts[at] + sizes[at]) for at in order])
+    groups = np.empty(len(rows), np.intp)
+    groups[rows] = rows[found]
+    return groups
+
+
+def _least_of_large(rows: int) -> int:
+    return 1 << max(0, (rows // SMALL).bit_length() - 1)
+
+
+def settle(build: Build, *, similarity: float) -> Measurements:
+    """A part of the step: the groups of the texts of some shards.
+
+    Content:
+        groups.feather: `lowest` and `first` of each row, see `Groups`.
+
+    Args:
+        build: inputs `prepared-…`, in an order of their own.
+        similarity: least Jaccard similarity of near-duplicates.
+
+    Returns:
+        rows.
+    """
+    found = grouped([build.inputs[name] for name in sorted(build.inputs)], similarity, NOTHING)
+    table = pa.table({"lowest": found.lowest.astype(np.int32), "first": found.first})
+    write_table(build.content / "groups.feather", table, compressed=True)
+    return {"rows": len(found.lowest)}
+
+
+def grouped(prepared: Sequence[Path], similarity: float, known: Groups) -> Groups:
+    """Find the groups of the texts of shards.
+
+    Args:
+        prepared: the shards; see `assets.cleaned.shard.prepare`.
+        similarity: least Jaccard similarity of near-duplicates.
+        known: groups of their first rows among each other.
+    """
+    old = len(known.lowest)
+    table = read_tables(prepared, "keys.feather", ["key", "size", "sketch", "sketch_2"])
+    if old == len(table):
+        return known
+    keys, sizes = as_ids(table["key"]), table["size"].to_numpy().astype(np.intp)
+    # Of each new text the first row, among those that are known if one of them has it.
+    maybe = np.flatnonzero(known.first)
+    at = np.concatenate([maybe[among(keys[maybe], keys[old:])], np.arange(old, len(keys))])
+    firsts, which = distinct(keys[at])
+    same = at[firsts[which]]
+    lowest, first = np.arange(len(keys)), np.zeros(len(keys), bool)
+    lowest[:old], first[:old] = known.lowest, known.first
+    lowest[at] = lowest[same]
+    first[at] = same == at
+    fresh = first.copy()
+    fresh[:old] = False
+    sets = Sets(
+        hashes=read_tables(prepared, "ngrams.feather")["ngram"].to_numpy(),
+        starts=np.cumsum(sizes) - sizes,
+        sizes=sizes,
+        prefixes=prefixes(sizes, similarity),
+        sketches=(table["sketch"].to_numpy(), table["sketch_2"].to_numpy()),
+    )
+    hashes = read_tables(prepared, "prefixes.feather")["ngram"].to_numpy()
+    row_of = np.repeat(np.arange(len(keys), dtype=np.uint32), sets.prefixes)
+    where = _where(hashes, first[row_of], fresh[row_of])
+    entries = hashes[where].astype(np.uint64) << np.uint64(32) | row_of[where]
+    return Groups(group(sets, entries, similarity, lowest), first)
+
+
+def _where(hashes: npt.NDArray[np.uint32], counts: npt.NDArray[np.bool_], fresh: npt.NDArray[np.bool_]) -> Indices:
+    """Which n-grams are looked at: all of new texts, and of known ones those that a new text has too."""
+    if (counts == fresh).all():
+        return np.flatnonzero(fresh)
+    wanted = hashes[fresh]
+    first_bits = np.zeros(1 << 22, bool)
+    first_bits[wanted >> np.uint32(10)] = True
+    old = np.flatnonzero(counts & ~fresh & first_bits[hashes >> np.uint32(10)])
+    return np.concatenate([old[np.isin(hashes[old], wanted)], np.flatnonzero(fresh)])
