@@ -55,7 +55,7 @@ def runner_of(folder: Path, **changed: Any) -> Runner:
             "task": {"labels": ["ham", "spam"]},
             "source": {
                 "files": [str(folder / "*.csv")],
-                "columns": {"keep": ["user", "day"]},
+                "columns": {"keep": [changed.pop("user", "user"), "day"]},
                 "mode": changed.pop("mode", "mirror"),
             },
             "base_model": {"name": "none"},
@@ -69,13 +69,13 @@ def runner_of(folder: Path, **changed: Any) -> Runner:
     return Runner(Store(settled.store, settled.path / "cache"), chain_of(config)[:4], "tiny", config, settled)
 
 
-def write(folder: Path, files: dict[str, list[Row]]) -> None:
+def write(folder: Path, files: dict[str, list[Row]], user: str = "user") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.csv"):
         path.unlink()
     for name, rows in {**files, "filler": FILLER}.items():
         lines = "".join(f"{','.join(row)}\n" for row in rows)
-        (folder / f"{name}.csv").write_text(f"text,label,user,day\n{lines}")
+        (folder / f"{name}.csv").write_text(f"text,label,{user},day\n{lines}")
 
 
 def split(runner: Runner) -> dict[str, list[dict[str, Any]]]:
@@ -127,3 +127,13 @@ def test_where_files_are_appended_the_rows_are_those_of_all_files_that_ever_were
         assert standing is not None
         contents.append(read_rows(runner.store.open("objects", standing.record.content)).to_pylist())
     assert contents[0] == contents[1]
+
+
+def test_a_column_may_get_another_name(tmp_path: Path) -> None:
+    files = {"a": [("a b c", "ham", "ann", "2026-01-05"), ("d e f", "spam", "ann", "2026-01-05")]}
+    write(tmp_path, files)
+    before = split(runner_of(tmp_path, group_by="user"))
+    write(tmp_path, files, user="author")
+    after = split(runner_of(tmp_path, group_by="author", user="author"))
+    for side, rows in before.items():
+        assert after[side] == [{"author" if name == "user" else name: row[name] for name in row} for row in rows]

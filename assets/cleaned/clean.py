@@ -14,7 +14,7 @@ from assets.cleaned.near_duplicates import Sets, group
 from assets.cleaned.ngrams import Indices, prefixes
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.errors import DataError
-from assets.raw.rows import frozen_ids, shard_ids
+from assets.raw.rows import columns_of, frozen_ids, shard_ids
 from assets.store.digests import canonical_json, digest_json, write_json
 from assets.store.links import linked, read_links, write_links
 from assets.store.tables import (
@@ -95,7 +95,7 @@ def clean(
     Content:
         rows.json: how many rows stay, and the digest of their identifiers, texts' keys, groups and counts in order,
             and of all other texts that hold some of them together; the digest of texts and values of rows that were not
-            accepted; with a frozen test set that of its rows.
+            accepted; with a frozen test set that of its rows; `columns` as raw has them.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
         quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail.
         layout/: links `shards` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the same order;
@@ -149,7 +149,7 @@ def clean(
     others, others_named = others[others_named >= 0], others_named[others_named >= 0]
     told = _digest_of_refused(refused, rows, keys, shards, lengths)
     not_accepted = Others(others, keys[others], others_named, told)
-    _write_overlay(build.content, rows, overlay, named, not_accepted, size=len(known))
+    _write_overlay(build.content, rows, overlay, named, not_accepted, size=len(known), further=columns_of(validated))
     write_links(build.content, {"shards": digests, "prepared": [part.digest for part in parts]})
     merged = _merged(rows, overlay)
     pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
@@ -294,7 +294,16 @@ def _near_duplicates(
     return group(sets, np.concatenate(entries), similarity)[texts]
 
 
-def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, others: Others, *, size: int) -> None:
+def _write_overlay(
+    content: Path,
+    rows: Rows,
+    overlay: Overlay,
+    named: Indices,
+    others: Others,
+    *,
+    size: int,
+    further: Mapping[str, Any],
+) -> None:
     count = overlay.counts()
     stays = count > 0
     kept, withheld = np.flatnonzero(stays), np.flatnonzero(~stays & (named >= 0))
@@ -306,6 +315,8 @@ def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, 
         place[named[kept]],
         count[kept],
         rows.ids.take(withheld, axis=0),
+        # Their own sides count for their groups, and go by texts.
+        rows.keys.take(withheld, axis=0),
         place[named[withheld]],
         *((others.keys, place[others.named]) if len(others.at) else ()),
     )
@@ -314,7 +325,7 @@ def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, 
         told["refused"] = others.refused
     if rows.frozen is not None:
         told["frozen"] = digest_of_rows(rows.ids[rows.frozen])
-    write_json(content / "rows.json", told)
+    write_json(content / "rows.json", told | further)
     grouped = np.flatnonzero(named >= 0)
     lie = {"kept": np.zeros(size, bool), "count": np.zeros(size, np.int32), "group": np.full(size, -1, np.int32)}
     lie["kept"][rows.at] = stays

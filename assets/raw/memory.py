@@ -62,12 +62,17 @@ def remembered(build: Build, mode: Mode, now: Sequence[Path], columns: Sequence[
         for shard in linked(build.before, "shards")
         if shard != gone and (absent := [sha256 for sha256, _ in _files(shard) if sha256 not in present])
     }
+    # Shards are read as one table, so they have the columns that are asked for now.
+    gone_fits, retained_fits = (shard is None or _columns(shard) == list(columns) for shard in (gone, retained))
     if mode == "mirror":
-        if departed:
+        if departed or not gone_fits:
             gone = _gathered(build, "remember", departed, now, columns, gone)
         return Memory(None, gone)
-    if departed.keys() - {retained}:
-        retained = _gathered(build, "retain", departed, now, columns)
+    if not gone_fits:
+        gone = _gathered(build, "remember", {}, now, columns, gone)
+    came_back = retained is not None and any(sha256 in present for sha256, _ in _files(retained))
+    if departed.keys() - {retained} or came_back or not retained_fits:
+        retained = _gathered(build, "retain", departed, now, columns) if departed else None
     return Memory(retained, gone)
 
 
@@ -95,7 +100,8 @@ def _gathered(
     )
     found = part.measurements["rows"]
     what = "rows of theirs stay" if function == "retain" else "texts are remembered, which keeps them out of test sets"
-    build.progress.message(f"{len(files):,} files are not in the source any more: {found:,} {what}")
+    if files:
+        build.progress.message(f"{len(files):,} files are not in the source any more: {found:,} {what}")
     return part.content if found + part.measurements["rejected"] else None
 
 
@@ -124,7 +130,7 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
     rows = rows.filter(pc.is_valid(rows["text"]))
     ids = row_ids(rows)
     known = [row_ids(_without_labels(_aligned(shard, columns))) for shard in _inputs(build, "now")]
-    new, _ = _new(ids, np.concatenate(known), np.arange(len(ids)))
+    new, _ = _new(ids, np.concatenate([np.empty((0, 2), np.uint64), *known]), np.arange(len(ids)))
     return _write(build, rows.take(new), ids[new])
 
 
@@ -191,6 +197,11 @@ def _inputs(build: Build, name: str) -> list[Path]:
 def _files(shard: Path) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = json.loads(checked(shard, "files.json").read_bytes())
     return found
+
+
+def _columns(shard: Path) -> list[str]:
+    names: list[str] = read_tables([shard], "rows.feather").column_names
+    return names
 
 
 def _of_files(shard: Path, files: Sequence[str]) -> tuple[Indices, Indices]:

@@ -16,7 +16,7 @@ from assets.errors import DataError
 from assets.raw.frozen import frozen_rows
 from assets.raw.kinds import format_of
 from assets.raw.memory import Memory, Mode, remembered
-from assets.raw.rows import FROZEN, GONE, RETAINED, shard_ids
+from assets.raw.rows import COLUMNS, FROZEN, GONE, RETAINED, shard_ids
 from assets.raw.shard import together
 from assets.store.digests import write_json
 from assets.store.links import checked, write_links
@@ -62,7 +62,7 @@ def read(
 
     Content:
         rows.json: how many distinct rows, and the digest of their identifiers in order; the same of texts that are
-            remembered (`gone`), where there are any.
+            remembered (`gone`), and the names of further `columns`, where there are any.
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
         frozen.parquet: row_id of the rows of the frozen test set, in order; only where one is declared.
         layout/: links `shards` (see `assets.raw.shard.parse`), and those of them that `assets.raw.memory` made: `gone`
@@ -142,7 +142,7 @@ def read(
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
     gone = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
-    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, gone)
+    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, gone, columns["keep"])
     renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
     if renamed:
         build.progress.message(f"{renamed:,} rows have a label that source.labels renames")
@@ -201,10 +201,12 @@ def _write(
     kept: npt.NDArray[np.bool_],
     rejected: pa.Table,
     remembered_ids: Ids,
+    further: Sequence[str],
 ) -> None:
     gone = {"gone": {"rows": len(remembered_ids), "sha256": digest_of_rows(remembered_ids)}}
     rows = {"rows": len(some), "sha256": digest_of_rows(some)}
-    write_json(build.content / "rows.json", rows | (gone if memory.gone else {}))
+    named_columns = {COLUMNS: list(further)} if further else {}
+    write_json(build.content / "rows.json", rows | (gone if memory.gone else {}) | named_columns)
     pq.write_table(rejected, build.content / "rejected.parquet", compression="zstd")
     every = [shard.name for shard in (*shards, *filter(None, [memory.gone]))]
     named = {GONE: memory.gone, RETAINED: memory.retained}

@@ -21,6 +21,8 @@ FROZEN = "frozen.parquet"
 GONE = "gone"
 """Link to the shard of which only the texts count, those of rows that are gone: see `assets.raw.memory`. It is one of
 the links `shards` too, and none of its rows counts."""
+COLUMNS = "columns"
+"""Names of further columns, in rows.json of every step that links shards."""
 RETAINED = "retained"
 """Link to the shard with rows of files that are not in the source any more; it is one of the links `shards` too."""
 
@@ -30,6 +32,16 @@ def kept(raw: Path) -> npt.NDArray[np.bool_]:
     table = read_tables([raw], "layout/rows.feather")
     found: npt.NDArray[np.bool_] = table["kept"].to_numpy()
     return found
+
+
+def columns_of(content: Path) -> dict[str, Any]:
+    """The names of further columns, which a step that passes on the shards has in its rows.json; {} without any.
+
+    Identifiers are of values alone, and the next step looks columns up by their names: with another name it is another
+    result, whose shards have the columns under that name.
+    """
+    rows = json.loads((content / "rows.json").read_bytes())
+    return {COLUMNS: rows[COLUMNS]} if COLUMNS in rows else {}
 
 
 def gone_digest(content: Path) -> dict[str, Any]:
