@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,17 @@ def test_a_column_may_get_another_name(tmp_path: Path) -> None:
     after = split(runner_of(tmp_path, group_by="author", user="author"))
     for side, rows in before.items():
         assert after[side] == [{"author" if name == "user" else name: row[name] for name in row} for row in rows]
+
+
+def test_what_is_gone_stays_remembered_where_the_store_has_lost_what_was_before(tmp_path: Path) -> None:
+    write(tmp_path, {"a": [("a b c", "ham", "", "2026-01-05")], "b": [("d e f", "spam", "", "2026-01-05")]})
+    first = runner_of(tmp_path).run_step("raw").record
+    write(tmp_path, {"b": [("d e f", "spam", "", "2026-01-05")]})
+    second = runner_of(tmp_path).run_step("raw")
+    assert second.measurements["remembered"] == 1
+    runner = replace(runner_of(tmp_path), forced=frozenset({"raw"}))
+    runner.store.storage.remove(f"objects/{first.content[:2]}/{first.content}")
+    again = runner.run_step("raw")
+    assert again.action == "built"
+    assert again.record.content == second.record.content
+    assert runner_of(tmp_path).plan("raw").to_run == ()

@@ -23,12 +23,13 @@ from assets.store.tables import (
     as_ids,
     digest_of_rows,
     distinct,
+    from_hexadecimal,
     hexadecimal,
     order_of,
     read_tables,
     write_table,
 )
-from assets.validated.rows import accepted
+from assets.validated.rows import accepted, read_upheld
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,7 +128,9 @@ def clean(
     parts = _prepare(build, texts_of, {**form, "near_duplicates": near_duplicates})
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather")
-    rows = _accepted(validated, shards, known, frozen_ids(build.inputs["raw"]) if "raw" in build.inputs else None)
+    rows = _accepted(
+        validated, shards, known, _frozen(build.inputs["raw"], validated) if "raw" in build.inputs else None
+    )
     equal = find_equal(rows.keys, rows.labels, rows.frozen)
     contested = np.sort(equal.rows[np.repeat(equal.conflicting, equal.sizes)])
     columns = ["text"] if newest_by is None else ["text", newest_by]
@@ -199,6 +202,13 @@ def _prepare(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -
             )
             advance(1)
     return parts
+
+
+def _frozen(raw: Path, validated: Path) -> Ids:
+    """Identifiers of the rows of the frozen test set, also of those that a ruling gave another label."""
+    ids, upheld = frozen_ids(raw), read_upheld(validated)
+    came_as, now = (from_hexadecimal(upheld[name].to_pylist()) for name in ("came_as", "row_id"))
+    return np.concatenate([ids, now[among(came_as, ids)]])
 
 
 def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table, frozen: Ids | None) -> Rows:

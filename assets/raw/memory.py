@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from assets.raw.rows import GONE, RETAINED
 from assets.raw.shard import row_ids
@@ -55,6 +56,8 @@ def remembered(build: Build, mode: Mode, now: Sequence[Path], columns: Sequence[
     if build.before is None:
         return Memory()
     links = read_links(build.before)
+    if not links:
+        return Memory(None, _gathered(build, "remember", {}, now, columns, unsharded=build.before))
     gone, retained = (linked(build.before, name)[0] if name in links else None for name in (GONE, RETAINED))
     present = {file.sha256 for file in build.externals["source"].files}
     departed = {
@@ -83,10 +86,16 @@ def _gathered(
     now: Sequence[Path],
     columns: Sequence[str],
     gone: Path | None = None,
+    unsharded: Path | None = None,
 ) -> Path | None:
     """The shard that a part makes of departed ones; None if there is nothing in it."""
     assert build.part is not None
-    inputs = {"now": now, "departed": departed, "gone": [] if gone is None else [gone]}
+    inputs = {
+        "now": now,
+        "departed": departed,
+        "gone": [] if gone is None else [gone],
+        "unsharded": [] if unsharded is None else [unsharded],
+    }
     files = sorted({sha256 for absent in departed.values() for sha256 in absent})
     part = build.part(
         f"assets.raw.memory:{function}",
@@ -115,7 +124,7 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
 
     Args:
         build: inputs `now-…` and `departed-…`: shards of the source as it is and as it was; `gone-…`: what was
-            remembered before.
+            remembered before; `unsharded-…`: what the step made before its rows lay in shards.
         files: sha256 of the files that are gone.
         columns: of the rows.
 
@@ -123,6 +132,7 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
         rows, rejected (0).
     """
     found = [_aligned(shard, columns) for shard in _inputs(build, "gone")]
+    found += [_with(pq.read_table(each / "rows.parquet"), columns) for each in _inputs(build, "unsharded")]
     for shard in _inputs(build, "departed"):
         rows, _ = _of_files(shard, files)
         found.append(_aligned(shard, columns).take(rows))
@@ -246,7 +256,10 @@ def _without_labels(rows: pa.Table) -> pa.Table:
 
 def _aligned(shard: Path, columns: Sequence[str]) -> pa.Table:
     """Rows with these columns, null where the shard was read with others."""
-    rows = read_tables([shard], "rows.feather")
+    return _with(read_tables([shard], "rows.feather"), columns)
+
+
+def _with(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     return pa.table(
         {name: rows[name] if name in rows.column_names else pa.nulls(len(rows), pa.string()) for name in columns}
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.store.links import checked, linked
-from assets.store.tables import Ids, as_ids, hexadecimal, order_of, read_tables
+from assets.store.tables import Ids, as_ids, from_hexadecimal, hexadecimal, order_of, read_tables
 
 FROZEN = "frozen.parquet"
 """File with the `row_id` of every row of the frozen test set, where one is declared."""
@@ -61,8 +61,7 @@ def frozen_ids(raw: Path) -> Ids:
     Args:
         raw: content of the step, of a configuration that declares such a set.
     """
-    names = pq.read_table(raw / FROZEN)["row_id"].to_pylist()
-    return np.frombuffer(bytes.fromhex("".join(names)), ">u8").astype(np.uint64).reshape(-1, 2)
+    return from_hexadecimal(pq.read_table(raw / FROZEN)["row_id"].to_pylist())
 
 
 def read_rows(raw: Path, where: npt.NDArray[np.bool_] | None = None) -> pa.Table:

@@ -50,8 +50,8 @@ def validate(
     """Hold the built-in and the configured expectations against the rows, and then what people ruled about them.
 
     Content:
-        rows.json: how many rows are accepted, and the digest of their identifiers in order; `gone` and `columns` as raw has
-            them.
+        rows.json: how many rows are accepted, and the digest of their identifiers in order; `gone` and `columns` as raw
+            has them.
         quarantine.parquet: row_id, text, label, expectation, detail; has raw's rejected lines too.
         upheld.parquet: row_id of each row whose label people confirmed (readmitted) or gave (relabelled), and `came_as`
             and `label`, the row_id and label that it came with; only where there is one.

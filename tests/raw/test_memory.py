@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assets.raw.rows import GONE, RETAINED
@@ -157,3 +162,15 @@ def test_a_file_that_comes_back_is_not_there_twice(read_files: Read) -> None:
     assert RETAINED not in read_links(third.folder)
     assert third.measurements["rows_read"] == 7
     assert places(third, "one") == [("a.csv", 2)]
+
+
+def test_what_was_made_before_rows_lay_in_shards_is_remembered(
+    read_files: Read, publish: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    rows = {"row_id": ["0", "1", "2"], "text": ["one", "two", "three"], "label": ["x", "y", "x"]}
+    (tmp_path / "old").mkdir()
+    pq.write_table(pa.table(rows), tmp_path / "old" / "rows.parquet")
+    old = Raw(publish(tmp_path / "old"), tmp_path, {})
+    later = read_files({"b.csv": SECOND}, before=old)
+    assert later.pairs == {("three", "x"), ("four", "y")}
+    assert texts_gone(later) == ["one", "two"]
