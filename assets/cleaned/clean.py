@@ -312,7 +312,7 @@ def _write_overlay(
     others: Others,
     *,
     size: int,
-    further: Mapping[str, Any],
+    further: dict[str, Any],
 ) -> None:
     count = overlay.counts()
     stays = count > 0

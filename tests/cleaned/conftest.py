@@ -98,11 +98,11 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
                 accepted.append(row[0] not in seen)
                 seen.add(row[0])
         overlay = {"layout/rows.feather": pa.table({"accepted": np.array(accepted, bool)})}
-        named = {
+        ruled = {
             name: pa.array([f"{number:032x}" for number in each], pa.string())
             for name, each in (("row_id", relabelled), ("came_as", relabelled.values()))
         }
-        files = {"rows.json": [digests, accepted], "upheld.parquet": pa.table(named), **overlay}
+        files = {"rows.json": [digests, accepted], "upheld.parquet": pa.table(ruled), **overlay}
         validated = make_object(store, files, {"shards": digests})
         inputs = {"validated": store.open("objects", validated)}
         if frozen is not None:

@@ -4,7 +4,6 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -40,6 +39,8 @@ def test_rows_are_read_from_the_shards_wherever_the_store_is(tmp_path: Path, url
 
 
 def test_splits_of_before_rows_lay_in_shards_are_read(tmp_path: Path) -> None:
+    import datasets
+
     features = datasets.Features(
         {
             "row_id": datasets.Value("string"),
@@ -120,6 +121,8 @@ def test_who_trains_does_not_depend_on_how_rows_came_to_be() -> None:
     assert rooms == {"tasks", "splits", "store"}
     assert {piece for piece in found if piece.startswith("assets.splits")} == {
         "assets.splits.rows.OVERLAY",
+        "assets.splits.rows._is_unsharded",
+        "assets.splits.rows._unsharded_side",
         "assets.splits.rows.read_side",
         "assets.splits.rule.SIDES",
     }
