@@ -7,7 +7,6 @@ given.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -16,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets.raw.rows import GONE, RETAINED
+from assets.raw.rows import GONE, RETAINED, files_of
 from assets.raw.shard import row_ids
 from assets.store.digests import write_json
-from assets.store.links import checked, linked, read_links
+from assets.store.links import linked, read_links
 from assets.store.tables import Ids, as_ids, distinct, id_column, order_of, read_tables, write_table
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def remembered(build: Build, mode: Mode, now: Sequence[Path], columns: Sequence[
     departed = {
         shard: absent
         for shard in linked(build.before, "shards")
-        if shard != gone and (absent := [sha256 for sha256, _ in _files(shard) if sha256 not in present])
+        if shard != gone and (absent := [sha256 for sha256, _ in files_of(shard) if sha256 not in present])
     }
     # Shards are read as one table, so they have the columns that are asked for now.
     gone_fits, retained_fits = (shard is None or _columns(shard) == list(columns) for shard in (gone, retained))
@@ -73,7 +72,7 @@ def remembered(build: Build, mode: Mode, now: Sequence[Path], columns: Sequence[
         return Memory(None, gone)
     if not gone_fits:
         gone = _gathered(build, "remember", {}, now, columns, gone)
-    came_back = retained is not None and any(sha256 in present for sha256, _ in _files(retained))
+    came_back = retained is not None and any(sha256 in present for sha256, _ in files_of(retained))
     if departed.keys() - {retained} or came_back or not retained_fits:
         retained = _gathered(build, "retain", departed, now, columns) if departed else None
     return Memory(retained, gone)
@@ -169,7 +168,7 @@ def retain(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> Mea
         table = read_tables([shard], "places.feather")
         row, file, line = (table[name].to_numpy() for name in ("row", "file", "line"))
         row = np.where(row >= 0, row + starts[0], row - starts[1]).astype(np.intp)
-        of_shard = [sha256 for sha256, _ in _files(shard)]
+        of_shard = [sha256 for sha256, _ in files_of(shard)]
         stays = np.isin(file, [at for at, sha256 in enumerate(of_shard) if sha256 in set(files)])
         places.append((row[stays], file[stays] + len(names), line[stays]))
         names += of_shard
@@ -204,11 +203,6 @@ def _inputs(build: Build, name: str) -> list[Path]:
     return [build.inputs[each] for each in sorted(build.inputs) if each.startswith(f"{name}-")]
 
 
-def _files(shard: Path) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = json.loads(checked(shard, "files.json").read_bytes())
-    return found
-
-
 def _columns(shard: Path) -> list[str]:
     names: list[str] = read_tables([shard], "rows.feather").column_names
     return names
@@ -219,7 +213,7 @@ def _of_files(shard: Path, files: Sequence[str]) -> tuple[Indices, Indices]:
     wanted = set(files)
     places = read_tables([shard], "places.feather", ["row", "file"])
     row, file = (places[name].to_numpy() for name in ("row", "file"))
-    row = np.unique(row[np.isin(file, [at for at, (sha256, _) in enumerate(_files(shard)) if sha256 in wanted])])
+    row = np.unique(row[np.isin(file, [at for at, (sha256, _) in enumerate(files_of(shard)) if sha256 in wanted])])
     return row[row >= 0].astype(np.intp), (-1 - row[row < 0]).astype(np.intp)
 
 

@@ -55,6 +55,12 @@ def shard_ids(shards: Sequence[Path]) -> Ids:
     return as_ids(read_tables(shards, "ids.feather")["row_id"])
 
 
+def files_of(shard: Path) -> list[tuple[str, int]]:
+    """Digest of each file of a shard, and how many lines were read of it."""
+    found: list[tuple[str, int]] = json.loads(checked(shard, "files.json").read_bytes())
+    return found
+
+
 def frozen_ids(raw: Path) -> Ids:
     """Identifiers of the rows of the frozen test set, ascending.
 
@@ -100,7 +106,7 @@ def origins(raw: Path, trace: Path) -> pa.Table:
         row, file, line = (places[name].to_numpy() for name in ("row", "file", "line"))
         rows = read_tables([shard], "ids.feather").num_rows
         row_ids = ids.take(np.where(row >= 0, row, rows - 1 - row))
-        for at, (sha256, _) in enumerate(json.loads(checked(shard, "files.json").read_bytes())):
+        for at, (sha256, _) in enumerate(files_of(shard)):
             of_file = np.flatnonzero(file == at)
             for name in names_of.get(sha256, [f"sha256:{sha256[:12]} (not in the source any more)"]):
                 where = pa.repeat(name, len(of_file))

@@ -57,7 +57,7 @@ def connected(
     Args:
         near: for each row that near-duplicates hold in a group, the row that names it; else -1.
         kept: rows that are kept, in the order of their identifiers.
-        others: see `counted`.
+        others: all that are not kept.
         keys: key of each row's text.
         values: value of each row, or -1; None where no column is grouped by: then texts alone connect rows.
 
