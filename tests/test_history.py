@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from assets.chain import chain_of
 from assets.cleaned.rows import read_rows
+from assets.cli.doubtful import quarantined
 from assets.config.home import home
 from assets.config.pipeline import Pipeline
 from assets.splits.rows import read_side
@@ -50,7 +51,7 @@ HISTORY = settings(
 )
 
 
-def runner_of(folder: Path, **changed: Any) -> Runner:
+def runner_of(folder: Path, *, machine: str = "home", store: str | None = None, **changed: Any) -> Runner:
     config = Pipeline.model_validate(
         {
             "task": {"labels": ["ham", "spam"]},
@@ -66,7 +67,7 @@ def runner_of(folder: Path, **changed: Any) -> Runner:
             "splits": {"min_rows_per_label": 1, **({} if "by_time" in changed else SHARES), **changed},
         }
     )
-    settled = home({"FRESHTUNE_HOME": str(folder / "home")})
+    settled = home({"FRESHTUNE_HOME": str(folder / machine), **({} if store is None else {"FRESHTUNE_STORE": store})})
     return Runner(Store(settled.store, settled.path / "cache"), chain_of(config)[:4], "tiny", config, settled)
 
 
@@ -152,3 +153,16 @@ def test_what_is_gone_stays_remembered_where_the_store_has_lost_what_was_before(
     assert again.action == "built"
     assert again.record.content == second.record.content
     assert runner_of(tmp_path).plan("raw").to_run == ()
+
+
+def test_where_rows_came_from_is_known_on_another_machine(tmp_path: Path) -> None:
+    bad, good = ("bad label here", "unknown", "", "2026-01-05"), ("d e f", "spam", "", "2026-01-05")
+    write(tmp_path, {"a": [good, bad]})
+    store = f"memory://{tmp_path.name}"
+    runner_of(tmp_path, store=store).run_step("raw")
+    # The same rows lie in other shards now, and the content that stands refers to those of before.
+    write(tmp_path, {"a": [good], "b": [bad]})
+    for step in ("raw", "validated"):
+        runner_of(tmp_path, store=store).run_step(step)
+    (row,) = quarantined(runner_of(tmp_path, machine="elsewhere", store=store))
+    assert (Path(row.file or "").name, row.line) == ("b.csv", 2)
