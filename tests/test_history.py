@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from assets.chain import chain_of
 from assets.cleaned.rows import read_rows
+from assets.cli.doubtful import quarantined
 from assets.config.home import home
 from assets.config.pipeline import Pipeline
 from assets.splits.rows import read_side
@@ -49,13 +51,13 @@ HISTORY = settings(
 )
 
 
-def runner_of(folder: Path, **changed: Any) -> Runner:
+def runner_of(folder: Path, *, machine: str = "home", store: str | None = None, **changed: Any) -> Runner:
     config = Pipeline.model_validate(
         {
             "task": {"labels": ["ham", "spam"]},
             "source": {
                 "files": [str(folder / "*.csv")],
-                "columns": {"keep": ["user", "day"]},
+                "columns": {"keep": [changed.pop("user", "user"), "day"]},
                 "mode": changed.pop("mode", "mirror"),
             },
             "base_model": {"name": "none"},
@@ -65,17 +67,17 @@ def runner_of(folder: Path, **changed: Any) -> Runner:
             "splits": {"min_rows_per_label": 1, **({} if "by_time" in changed else SHARES), **changed},
         }
     )
-    settled = home({"FRESHTUNE_HOME": str(folder / "home")})
+    settled = home({"FRESHTUNE_HOME": str(folder / machine), **({} if store is None else {"FRESHTUNE_STORE": store})})
     return Runner(Store(settled.store, settled.path / "cache"), chain_of(config)[:4], "tiny", config, settled)
 
 
-def write(folder: Path, files: dict[str, list[Row]]) -> None:
+def write(folder: Path, files: dict[str, list[Row]], user: str = "user") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("*.csv"):
         path.unlink()
     for name, rows in {**files, "filler": FILLER}.items():
         lines = "".join(f"{','.join(row)}\n" for row in rows)
-        (folder / f"{name}.csv").write_text(f"text,label,user,day\n{lines}")
+        (folder / f"{name}.csv").write_text(f"text,label,{user},day\n{lines}")
 
 
 def split(runner: Runner) -> dict[str, list[dict[str, Any]]]:
@@ -127,3 +129,40 @@ def test_where_files_are_appended_the_rows_are_those_of_all_files_that_ever_were
         assert standing is not None
         contents.append(read_rows(runner.store.open("objects", standing.record.content)).to_pylist())
     assert contents[0] == contents[1]
+
+
+def test_a_column_may_get_another_name(tmp_path: Path) -> None:
+    files = {"a": [("a b c", "ham", "ann", "2026-01-05"), ("d e f", "spam", "ann", "2026-01-05")]}
+    write(tmp_path, files)
+    before = split(runner_of(tmp_path, group_by="user"))
+    write(tmp_path, files, user="author")
+    after = split(runner_of(tmp_path, group_by="author", user="author"))
+    for side, rows in before.items():
+        assert after[side] == [{"author" if name == "user" else name: row[name] for name in row} for row in rows]
+
+
+def test_what_is_gone_stays_remembered_where_the_store_has_lost_what_was_before(tmp_path: Path) -> None:
+    write(tmp_path, {"a": [("a b c", "ham", "", "2026-01-05")], "b": [("d e f", "spam", "", "2026-01-05")]})
+    first = runner_of(tmp_path).run_step("raw").record
+    write(tmp_path, {"b": [("d e f", "spam", "", "2026-01-05")]})
+    second = runner_of(tmp_path).run_step("raw")
+    assert second.measurements["remembered"] == 1
+    runner = replace(runner_of(tmp_path), forced=frozenset({"raw"}))
+    runner.store.storage.remove(f"objects/{first.content[:2]}/{first.content}")
+    again = runner.run_step("raw")
+    assert again.action == "built"
+    assert again.record.content == second.record.content
+    assert runner_of(tmp_path).plan("raw").to_run == ()
+
+
+def test_where_rows_came_from_is_known_on_another_machine(tmp_path: Path) -> None:
+    bad, good = ("bad label here", "unknown", "", "2026-01-05"), ("d e f", "spam", "", "2026-01-05")
+    write(tmp_path, {"a": [good, bad]})
+    store = f"memory://{tmp_path.name}"
+    runner_of(tmp_path, store=store).run_step("raw")
+    # The same rows lie in other shards now, and the content that stands refers to those of before.
+    write(tmp_path, {"a": [good], "b": [bad]})
+    for step in ("raw", "validated"):
+        runner_of(tmp_path, store=store).run_step(step)
+    (row,) = quarantined(runner_of(tmp_path, machine="elsewhere", store=store))
+    assert (Path(row.file or "").name, row.line) == ("b.csv", 2)

@@ -15,7 +15,7 @@ from assets.cleaned.ngrams import Indices
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.cleaned.superseded import SUPERSEDED, repeated, superseded
 from assets.errors import DataError
-from assets.raw.rows import frozen_ids, shard_ids
+from assets.raw.rows import columns_of, frozen_ids, shard_ids
 from assets.store.digests import canonical_json, digest_json, write_json
 from assets.store.links import linked, read_links, write_links
 from assets.store.tables import (
@@ -25,12 +25,13 @@ from assets.store.tables import (
     columns_in,
     digest_of_rows,
     firsts_in_order,
+    from_hexadecimal,
     hexadecimal,
     order_of,
     read_tables,
     write_table,
 )
-from assets.validated.rows import accepted
+from assets.validated.rows import accepted, read_upheld
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +108,7 @@ def clean(
     Content:
         rows.json: how many rows stay, and the digest of their identifiers, texts' keys, groups and counts in order,
             and of all other texts that hold some of them together; the digest of texts and values of rows that were not
-            accepted; with a frozen test set that of its rows.
+            accepted; with a frozen test set that of its rows; `columns` as raw has them.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
         quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail; in the order of row_id.
         layout/: links `shards` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the same order;
@@ -140,7 +141,8 @@ def clean(
     parts = _prepare(build, unprepared, {**form, "near_duplicates": near_duplicates})
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather", ["key", "label"])
-    every = _accepted(validated, shards, known, frozen_ids(build.inputs["raw"]) if "raw" in build.inputs else None)
+    frozen = _frozen(build.inputs["raw"], validated) if "raw" in build.inputs else None
+    every = _accepted(validated, shards, known, frozen)
     old = {} if id is None else _superseded(every, shards, lengths, id, str(newest_by))
     rows = every.without(list(old))
     equal = find_equal(rows.keys, rows.labels, rows.frozen)
@@ -164,7 +166,7 @@ def clean(
     named, others_named = name_groups(overlay, *np.split(groups, [len(overlay.texts)]))
     others, others_named = others[others_named >= 0], others_named[others_named >= 0]
     not_accepted = Others(others, keys[others], others_named, told)
-    _write_overlay(build.content, rows, overlay, named, not_accepted, size=len(known))
+    _write_overlay(build.content, rows, overlay, named, not_accepted, size=len(known), further=columns_of(validated))
     write_links(build.content, {"shards": digests, "prepared": [part.digest for part in parts]})
     merged = _merged(rows, overlay)
     pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
@@ -220,6 +222,13 @@ def _prepare(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -
             )
             advance(1)
     return parts
+
+
+def _frozen(raw: Path, validated: Path) -> Ids:
+    """Identifiers of the rows of the frozen test set, also of those that a ruling gave another label."""
+    ids, upheld = frozen_ids(raw), read_upheld(validated)
+    came_as, now = (from_hexadecimal(upheld[name].to_pylist()) for name in ("came_as", "row_id"))
+    return np.concatenate([ids, now[among(came_as, ids)]])
 
 
 def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table, frozen: Ids | None) -> Rows:
@@ -312,7 +321,16 @@ def _decider(rule: Rule, rows: Rows, times: Mapping[int, datetime | None]) -> De
     return decide
 
 
-def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, others: Others, *, size: int) -> None:
+def _write_overlay(
+    content: Path,
+    rows: Rows,
+    overlay: Overlay,
+    named: Indices,
+    others: Others,
+    *,
+    size: int,
+    further: dict[str, Any],
+) -> None:
     count = overlay.counts()
     stays = count > 0
     kept, withheld = np.flatnonzero(stays), np.flatnonzero(~stays & (named >= 0))
@@ -324,6 +342,8 @@ def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, 
         place[named[kept]],
         count[kept],
         rows.ids.take(withheld, axis=0),
+        # Their own sides count for their groups, and go by texts.
+        rows.keys.take(withheld, axis=0),
         place[named[withheld]],
         *((others.keys, place[others.named]) if len(others.at) else ()),
     )
@@ -332,7 +352,7 @@ def _write_overlay(content: Path, rows: Rows, overlay: Overlay, named: Indices, 
         told["refused"] = others.refused
     if rows.frozen is not None:
         told["frozen"] = digest_of_rows(rows.ids[rows.frozen])
-    write_json(content / "rows.json", told)
+    write_json(content / "rows.json", told | further)
     grouped = np.flatnonzero(named >= 0)
     lie = {"kept": np.zeros(size, bool), "count": np.zeros(size, np.int32), "group": np.full(size, -1, np.int32)}
     lie["kept"][rows.at] = stays

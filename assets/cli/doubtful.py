@@ -185,6 +185,9 @@ def _places(runner: Runner, row_ids: set[str]) -> Mapping[str, tuple[str, int, i
     if raw is None or not row_ids:
         return {}
     content, trace = runner.store.open("objects", raw.content), runner.store.open("traces", raw.trace)
+    # The trace may be about other shards than the content, which was published before with its rows in these.
+    for shard in raw.links:
+        runner.store.open("objects", shard, reading=False)
     came = validated_rows.origins(content_of(runner, "validated"), content, trace)
     came = came.filter(pc.is_in(came["row_id"], value_set=pa.array(sorted(row_ids), pa.string())))
     found: dict[str, tuple[str, int, int]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from assets.errors import ConfigurationError, DataError
-from assets.store.links import checked
+from assets.raw.rows import files_of
 from assets.store.tables import Ids, among, read_tables
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def frozen_rows(
     wanted = _matched(files, declared["files"])
     found = []
     for shard in shards:
-        digests = [sha256 for sha256, _ in json.loads(checked(shard, "files.json").read_bytes())]
+        digests = [sha256 for sha256, _ in files_of(shard)]
         places = read_tables([shard], "places.feather", ["row", "file"])
         row, file = (places[name].to_numpy() for name in ("row", "file"))
         of_test = np.array([sha256 in wanted for sha256 in digests], bool)[file]

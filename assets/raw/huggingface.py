@@ -131,7 +131,9 @@ def _name(path: Path) -> str:
 
 def _seen(name: str, path: Path, index: FileIndex) -> ObservedFile:
     try:
-        return ObservedFile(name=name, path=str(path), sha256=index.sha256(path), size=path.stat().st_size)
+        return ObservedFile(
+            name=name, path=str(path), sha256=index.sha256(path, strictly=True), size=path.stat().st_size
+        )
     except OSError as error:
         raise DataError(
             f"cannot be read: {error.strerror or error}", where=name, fix="make it readable for the user who runs this"

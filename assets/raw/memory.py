@@ -7,18 +7,18 @@ given.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from assets.raw.rows import GONE, RETAINED
+from assets.raw.rows import GONE, RETAINED, files_of
 from assets.raw.shard import row_ids
 from assets.store.digests import write_json
-from assets.store.links import checked, linked, read_links
+from assets.store.links import linked, read_links
 from assets.store.tables import Ids, as_ids, distinct, id_column, order_of, read_tables, write_table
 
 if TYPE_CHECKING:
@@ -55,19 +55,26 @@ def remembered(build: Build, mode: Mode, now: Sequence[Path], columns: Sequence[
     if build.before is None:
         return Memory()
     links = read_links(build.before)
+    if not links:
+        return Memory(None, _gathered(build, "remember", {}, now, columns, unsharded=build.before))
     gone, retained = (linked(build.before, name)[0] if name in links else None for name in (GONE, RETAINED))
     present = {file.sha256 for file in build.externals["source"].files}
     departed = {
         shard: absent
         for shard in linked(build.before, "shards")
-        if shard != gone and (absent := [sha256 for sha256, _ in _files(shard) if sha256 not in present])
+        if shard != gone and (absent := [sha256 for sha256, _ in files_of(shard) if sha256 not in present])
     }
+    # Shards are read as one table, so they have the columns that are asked for now.
+    gone_fits, retained_fits = (shard is None or _columns(shard) == list(columns) for shard in (gone, retained))
     if mode == "mirror":
-        if departed:
+        if departed or not gone_fits:
             gone = _gathered(build, "remember", departed, now, columns, gone)
         return Memory(None, gone)
-    if departed.keys() - {retained}:
-        retained = _gathered(build, "retain", departed, now, columns)
+    if not gone_fits:
+        gone = _gathered(build, "remember", {}, now, columns, gone)
+    came_back = retained is not None and any(sha256 in present for sha256, _ in files_of(retained))
+    if departed.keys() - {retained} or came_back or not retained_fits:
+        retained = _gathered(build, "retain", departed, now, columns) if departed else None
     return Memory(retained, gone)
 
 
@@ -78,10 +85,16 @@ def _gathered(
     now: Sequence[Path],
     columns: Sequence[str],
     gone: Path | None = None,
+    unsharded: Path | None = None,
 ) -> Path | None:
     """The shard that a part makes of departed ones; None if there is nothing in it."""
     assert build.part is not None
-    inputs = {"now": now, "departed": departed, "gone": [] if gone is None else [gone]}
+    inputs = {
+        "now": now,
+        "departed": departed,
+        "gone": [] if gone is None else [gone],
+        "unsharded": [] if unsharded is None else [unsharded],
+    }
     files = sorted({sha256 for absent in departed.values() for sha256 in absent})
     part = build.part(
         f"assets.raw.memory:{function}",
@@ -95,7 +108,8 @@ def _gathered(
     )
     found = part.measurements["rows"]
     what = "rows of theirs stay" if function == "retain" else "texts are remembered, which keeps them out of test sets"
-    build.progress.message(f"{len(files):,} files are not in the source any more: {found:,} {what}")
+    if files:
+        build.progress.message(f"{len(files):,} files are not in the source any more: {found:,} {what}")
     return part.content if found + part.measurements["rejected"] else None
 
 
@@ -109,7 +123,7 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
 
     Args:
         build: inputs `now-…` and `departed-…`: shards of the source as it is and as it was; `gone-…`: what was
-            remembered before.
+            remembered before; `unsharded-…`: what the step made before its rows lay in shards.
         files: sha256 of the files that are gone.
         columns: of the rows.
 
@@ -117,6 +131,7 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
         rows, rejected (0).
     """
     found = [_aligned(shard, columns) for shard in _inputs(build, "gone")]
+    found += [_with(pq.read_table(each / "rows.parquet"), columns) for each in _inputs(build, "unsharded")]
     for shard in _inputs(build, "departed"):
         rows, _ = _of_files(shard, files)
         found.append(_aligned(shard, columns).take(rows))
@@ -124,7 +139,7 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
     rows = rows.filter(pc.is_valid(rows["text"]))
     ids = row_ids(rows)
     known = [row_ids(_without_labels(_aligned(shard, columns))) for shard in _inputs(build, "now")]
-    new, _ = _new(ids, np.concatenate(known), np.arange(len(ids)))
+    new, _ = _new(ids, np.concatenate([np.empty((0, 2), np.uint64), *known]), np.arange(len(ids)))
     return _write(build, rows.take(new), ids[new])
 
 
@@ -153,7 +168,7 @@ def retain(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> Mea
         table = read_tables([shard], "places.feather")
         row, file, line = (table[name].to_numpy() for name in ("row", "file", "line"))
         row = np.where(row >= 0, row + starts[0], row - starts[1]).astype(np.intp)
-        of_shard = [sha256 for sha256, _ in _files(shard)]
+        of_shard = [sha256 for sha256, _ in files_of(shard)]
         stays = np.isin(file, [at for at, sha256 in enumerate(of_shard) if sha256 in set(files)])
         places.append((row[stays], file[stays] + len(names), line[stays]))
         names += of_shard
@@ -188,9 +203,9 @@ def _inputs(build: Build, name: str) -> list[Path]:
     return [build.inputs[each] for each in sorted(build.inputs) if each.startswith(f"{name}-")]
 
 
-def _files(shard: Path) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = json.loads(checked(shard, "files.json").read_bytes())
-    return found
+def _columns(shard: Path) -> list[str]:
+    names: list[str] = read_tables([shard], "rows.feather").column_names
+    return names
 
 
 def _of_files(shard: Path, files: Sequence[str]) -> tuple[Indices, Indices]:
@@ -198,7 +213,7 @@ def _of_files(shard: Path, files: Sequence[str]) -> tuple[Indices, Indices]:
     wanted = set(files)
     places = read_tables([shard], "places.feather", ["row", "file"])
     row, file = (places[name].to_numpy() for name in ("row", "file"))
-    row = np.unique(row[np.isin(file, [at for at, (sha256, _) in enumerate(_files(shard)) if sha256 in wanted])])
+    row = np.unique(row[np.isin(file, [at for at, (sha256, _) in enumerate(files_of(shard)) if sha256 in wanted])])
     return row[row >= 0].astype(np.intp), (-1 - row[row < 0]).astype(np.intp)
 
 
@@ -235,7 +250,10 @@ def _without_labels(rows: pa.Table) -> pa.Table:
 
 def _aligned(shard: Path, columns: Sequence[str]) -> pa.Table:
     """Rows with these columns, null where the shard was read with others."""
-    rows = read_tables([shard], "rows.feather")
+    return _with(read_tables([shard], "rows.feather"), columns)
+
+
+def _with(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     return pa.table(
         {name: rows[name] if name in rows.column_names else pa.nulls(len(rows), pa.string()) for name in columns}
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,13 @@ from assets.errors import DataError
 from assets.raw.frozen import frozen_rows
 from assets.raw.kinds import format_of
 from assets.raw.memory import Memory, Mode, remembered
-from assets.raw.rows import FROZEN, GONE, RETAINED, shard_ids
+from assets.raw.rows import COLUMNS, FROZEN, GONE, RETAINED, files_of, frozen_ids, shard_ids
 from assets.raw.shard import together
 from assets.store.digests import write_json
-from assets.store.links import checked, write_links
+from assets.store.links import write_links
 from assets.store.tables import (
     Ids,
+    among,
     as_ids,
     digest_of_rows,
     distinct,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from assets.store.step import Build, Measurements, ObservedFile, Part
+
+    Batches = list[tuple[str, list[ObservedFile]]]
 
 BATCHES = 64
 """Into how many batches small files of one format are gathered: few enough that many files cost little, and so many
@@ -62,7 +64,7 @@ def read(
 
     Content:
         rows.json: how many distinct rows, and the digest of their identifiers in order; the same of texts that are
-            remembered (`gone`), where there are any.
+            remembered (`gone`), and the names of further `columns`, where there are any.
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
         frozen.parquet: row_id of the rows of the frozen test set, in order; only where one is declared.
         layout/: links `shards` (see `assets.raw.shard.parse`), and those of them that `assets.raw.memory` made: `gone`
@@ -95,35 +97,22 @@ def read(
             set matches no file.
         TransientError: a file changed after it was looked at.
     """
-    assert build.part is not None
     source = build.externals["source"]
     wanted = [columns["text"], columns["label"], *columns["keep"]]
     options: dict[str, Any] = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted}
     if labels:
         options["labels"] = labels
     gathered = batches(source.files, format)
-    parts: list[Part] = []
-    faults: list[DataError] = []
-    with build.progress.bar("files read", total=len(source.files)) as advance:
-        for form, files in gathered:
-            try:
-                parts.append(
-                    build.part(
-                        "assets.raw.shard:parse", {"form": form, **options}, files=files, environment=("pyarrow:major",)
-                    )
-                )
-            except DataError as error:
-                faults.append(error)
-            advance(len(files))
-    if faults:
-        raise together(faults)
+    parts = _parsed(build, gathered, options)
     shards = [part.content for part in parts]
     memory = remembered(build, mode, shards, ["text", "label", *columns["keep"]])
     if memory.retained is not None:
         shards.append(memory.retained)
-    # Folders are named by their digests.
-    shards.sort(key=lambda shard: shard.name)
-    lines = _lines(shards, source.files, memory.retained)
+    # Folders are named by their digests. The same bytes may be files of two formats, and come out as one shard.
+    shards = sorted(set(shards), key=lambda shard: shard.name)
+    lines = _lines(gathered, parts, source.files, format)
+    if memory.retained is not None:
+        lines += sum(read for _, read in files_of(memory.retained))
     if not lines:
         raise DataError(
             "there are no rows, only header lines" if source.files else "there are no files",
@@ -142,21 +131,54 @@ def read(
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
     gone = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
-    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, gone)
+    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, gone, columns["keep"])
     renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
     if renamed:
         build.progress.message(f"{renamed:,} rows have a label that source.labels renames")
     measured = _measure(build, shards, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
     if frozen is not None:
-        some = ids[kept & frozen_rows(shards, ids, source.files, frozen)]
-        table = pa.table({"row_id": hexadecimal(some[order_of(some)])})
-        pq.write_table(table, build.content / FROZEN, compression="zstd")
-        measured["frozen"] = len(some)
+        of_test = frozen_rows(shards, ids, source.files, frozen)
+        measured["frozen"] = _write_frozen(build, memory, ids, kept, of_test)
     retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
     return {**measured, "renamed": renamed, "retained": retained, "remembered": len(gone)}
 
 
-def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, list[ObservedFile]]]:
+def _parsed(build: Build, gathered: Batches, options: Mapping[str, Any]) -> list[Part]:
+    """A shard of each batch; what is wrong with any file is told at once."""
+    assert build.part is not None
+    parts: list[Part] = []
+    faults: list[DataError] = []
+    with build.progress.bar("files read", total=len(build.externals["source"].files)) as advance:
+        for form, files in gathered:
+            try:
+                parts.append(
+                    build.part(
+                        "assets.raw.shard:parse", {"form": form, **options}, files=files, environment=("pyarrow:major",)
+                    )
+                )
+            except DataError as error:
+                faults.append(error)
+            advance(len(files))
+    if faults:
+        raise together(faults)
+    return parts
+
+
+def _write_frozen(
+    build: Build, memory: Memory, ids: Ids, kept: npt.NDArray[np.bool_], of_test: npt.NDArray[np.bool_]
+) -> int:
+    """Write which rows are the frozen test set, and return how many."""
+    if memory.retained is not None and build.before is not None and (build.before / FROZEN).is_file():
+        # Their file, by whose name they were of the test set, is gone.
+        retained = shard_ids([memory.retained])
+        of_test = of_test | among(ids, retained[among(retained, frozen_ids(build.before))])
+    some = ids[kept & of_test]
+    table = pa.table({"row_id": hexadecimal(some[order_of(some)])})
+    pq.write_table(table, build.content / FROZEN, compression="zstd")
+    return len(some)
+
+
+def batches(files: Sequence[ObservedFile], configured: str) -> Batches:
     """Gather files into batches that are parsed together, by format and content alone: names and order don't matter.
 
     Returns:
@@ -173,14 +195,19 @@ def batches(files: Sequence[ObservedFile], configured: str) -> list[tuple[str, l
     return [(form, [found[sha256] for sha256 in sorted(found)]) for (form, _), found in sorted(gathered.items())]
 
 
-def _lines(shards: Sequence[Path], files: Sequence[ObservedFile], retained: Path | None) -> int:
+def _lines(
+    gathered: Batches,
+    parts: Sequence[Part],
+    files: Sequence[ObservedFile],
+    configured: str,
+) -> int:
     """Lines of all files that are rows or should be; those of equal files count for each."""
-    names = Counter(file.sha256 for file in files)
-    total = 0
-    for shard in shards:
-        for sha256, lines in json.loads(checked(shard, "files.json").read_bytes()):
-            total += lines * (1 if shard == retained else names[sha256])
-    return total
+    names = Counter((format_of(file.name, configured), file.sha256) for file in files)
+    return sum(
+        lines * names[form, sha256]
+        for (form, _), part in zip(gathered, parts, strict=True)
+        for sha256, lines in files_of(part.content)
+    )
 
 
 def _rejected(found: pa.Table) -> pa.Table:
@@ -201,10 +228,12 @@ def _write(
     kept: npt.NDArray[np.bool_],
     rejected: pa.Table,
     remembered_ids: Ids,
+    further: Sequence[str],
 ) -> None:
     gone = {"gone": {"rows": len(remembered_ids), "sha256": digest_of_rows(remembered_ids)}}
     rows = {"rows": len(some), "sha256": digest_of_rows(some)}
-    write_json(build.content / "rows.json", rows | (gone if memory.gone else {}))
+    named_columns = {COLUMNS: list(further)} if further else {}
+    write_json(build.content / "rows.json", rows | (gone if memory.gone else {}) | named_columns)
     pq.write_table(rejected, build.content / "rejected.parquet", compression="zstd")
     every = [shard.name for shard in (*shards, *filter(None, [memory.gone]))]
     named = {GONE: memory.gone, RETAINED: memory.retained}

@@ -14,13 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.store.links import checked, linked
-from assets.store.tables import Ids, as_ids, hexadecimal, order_of, read_tables
+from assets.store.tables import Ids, as_ids, from_hexadecimal, hexadecimal, order_of, read_tables
 
 FROZEN = "frozen.parquet"
 """File with the `row_id` of every row of the frozen test set, where one is declared."""
 GONE = "gone"
 """Link to the shard of which only the texts count, those of rows that are gone: see `assets.raw.memory`. It is one of
 the links `shards` too, and none of its rows counts."""
+COLUMNS = "columns"
+"""Names of further columns, in rows.json of every step that links shards."""
 RETAINED = "retained"
 """Link to the shard with rows of files that are not in the source any more; it is one of the links `shards` too."""
 
@@ -30,6 +32,16 @@ def kept(raw: Path) -> npt.NDArray[np.bool_]:
     table = read_tables([raw], "layout/rows.feather")
     found: npt.NDArray[np.bool_] = table["kept"].to_numpy()
     return found
+
+
+def columns_of(content: Path) -> dict[str, Any]:
+    """The names of further columns, which a step that passes on the shards has in its rows.json; {} without any.
+
+    Identifiers are of values alone, and the next step looks columns up by their names: with another name it is another
+    result, whose shards have the columns under that name.
+    """
+    rows = json.loads((content / "rows.json").read_bytes())
+    return {COLUMNS: rows[COLUMNS]} if COLUMNS in rows else {}
 
 
 def gone_digest(content: Path) -> dict[str, Any]:
@@ -43,14 +55,19 @@ def shard_ids(shards: Sequence[Path]) -> Ids:
     return as_ids(read_tables(shards, "ids.feather")["row_id"])
 
 
+def files_of(shard: Path) -> list[tuple[str, int]]:
+    """Digest of each file of a shard, and how many lines were read of it."""
+    found: list[tuple[str, int]] = json.loads(checked(shard, "files.json").read_bytes())
+    return found
+
+
 def frozen_ids(raw: Path) -> Ids:
     """Identifiers of the rows of the frozen test set, ascending.
 
     Args:
         raw: content of the step, of a configuration that declares such a set.
     """
-    names = pq.read_table(raw / FROZEN)["row_id"].to_pylist()
-    return np.frombuffer(bytes.fromhex("".join(names)), ">u8").astype(np.uint64).reshape(-1, 2)
+    return from_hexadecimal(pq.read_table(raw / FROZEN)["row_id"].to_pylist())
 
 
 def read_rows(raw: Path, where: npt.NDArray[np.bool_] | None = None) -> pa.Table:
@@ -89,7 +106,7 @@ def origins(raw: Path, trace: Path) -> pa.Table:
         row, file, line = (places[name].to_numpy() for name in ("row", "file", "line"))
         rows = read_tables([shard], "ids.feather").num_rows
         row_ids = ids.take(np.where(row >= 0, row, rows - 1 - row))
-        for at, (sha256, _) in enumerate(json.loads(checked(shard, "files.json").read_bytes())):
+        for at, (sha256, _) in enumerate(files_of(shard)):
             of_file = np.flatnonzero(file == at)
             for name in names_of.get(sha256, [f"sha256:{sha256[:12]} (not in the source any more)"]):
                 where = pa.repeat(name, len(of_file))

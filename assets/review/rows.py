@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.store.tables import Ids, distinct
+from assets.store.tables import Ids, among, from_hexadecimal
 
 SUSPECTS = "suspects.parquet"
 QUARANTINE = "quarantine.parquet"
@@ -35,7 +35,4 @@ def quarantined(review: Path, ids: Ids) -> npt.NDArray[np.bool_]:
         ids: of the rows, each once or several times.
     """
     names = pq.read_table(review / QUARANTINE, columns=["row_id"])["row_id"].to_pylist()
-    wanted = np.frombuffer(bytes.fromhex("".join(names)), ">u8").astype(np.uint64).reshape(-1, 2)
-    _, which = distinct(np.concatenate([wanted, ids]))
-    # A row that is wanted occurs first among those that are.
-    return which[len(wanted) :] < len(wanted)
+    return among(ids, from_hexadecimal(names))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.splits.rule import Indices
-from assets.store.tables import Ids, distinct
+from assets.store.tables import Ids, distinct, from_hexadecimal
 
 Numbers = npt.NDArray[np.int32]
 
@@ -27,8 +27,7 @@ def values_of(column: pa.ChunkedArray) -> Numbers:
 def counted(cleaned: Path, ids: Ids) -> npt.NDArray[np.intp]:
     """Rows that were merged into another one or have conflicting labels: they are not kept, but count in groups."""
     tables = [pq.read_table(cleaned / f"{name}.parquet", columns=["row_id"]) for name in ("merged", "quarantine")]
-    names = pa.concat_tables(tables)["row_id"].to_pylist()
-    wanted = np.frombuffer(bytes.fromhex("".join(names)), ">u8").astype(np.uint64).reshape(-1, 2)
+    wanted = from_hexadecimal(pa.concat_tables(tables)["row_id"].to_pylist())
     firsts, which = distinct(np.concatenate([ids, wanted]))
     return firsts[which[len(ids) :]]
 
@@ -58,7 +57,7 @@ def connected(
     Args:
         near: for each row that near-duplicates hold in a group, the row that names it; else -1.
         kept: rows that are kept, in the order of their identifiers.
-        others: see `counted`.
+        others: all that are not kept.
         keys: key of each row's text.
         values: value of each row, or -1; None where no column is grouped by: then texts alone connect rows.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from assets.splits.rule import SIDES
 from assets.store.links import linked
-from assets.store.tables import Ids, as_ids, distinct, hexadecimal, order_of, read_tables
+from assets.store.tables import Ids, as_ids, distinct, from_hexadecimal, hexadecimal, order_of, read_tables
 
 OVERLAY = "layout/rows.feather"
 
@@ -24,6 +26,8 @@ def read_side(splits: Path, side: str) -> pa.Table:
         splits: content of the step.
         side: `train`, `validation` or `test`.
     """
+    if _is_unsharded(splits):
+        return _unsharded_side(splits / "dataset" / side)
     overlay = read_tables([splits], OVERLAY)
     shards, prepared = linked(splits, "shards"), linked(splits, "prepared")
     there = overlay["side"].to_numpy() == SIDES.index(side)
@@ -45,6 +49,8 @@ def read_side(splits: Path, side: str) -> pa.Table:
 
 def read_sides(splits: Path) -> pa.Table:
     """The side of every row: row_id (hexadecimal), group (its row_id), side; in the order of row_id."""
+    if _is_unsharded(splits):
+        return pq.read_table(splits / "sides.parquet")
     overlay = read_tables([splits], OVERLAY)
     ids = as_ids(read_tables(linked(splits, "shards"), "ids.feather")["row_id"])
     side, group = (overlay[name].to_numpy() for name in ("side", "group"))
@@ -90,9 +96,25 @@ def count_new(splits: Path, earlier: Path | None) -> int:
 
 def _with_side(splits: Path) -> Ids:
     """Identifiers of the rows that have a side, each once."""
+    if _is_unsharded(splits):
+        return from_hexadecimal(read_sides(splits)["row_id"].to_pylist())
     there = read_tables([splits], OVERLAY, ["side"])["side"].to_numpy() >= 0
     ids: Ids = as_ids(read_tables(linked(splits, "shards"), "ids.feather")["row_id"])[there]
     return ids
+
+
+def _is_unsharded(splits: Path) -> bool:
+    """Whether it was made before rows lay in shards: a champion may come out of such splits."""
+    return (splits / "sides.parquet").is_file()
+
+
+def _unsharded_side(folder: Path) -> pa.Table:
+    """Rows of a side as `datasets` wrote it, labels as numbers."""
+    files = json.loads((folder / "state.json").read_bytes())["_data_files"]
+    names = json.loads((folder / "dataset_info.json").read_bytes())["features"]["label"]["names"]
+    rows = pa.concat_tables(pa.ipc.open_stream(folder / file["filename"]).read_all() for file in files)
+    labels = pa.array(names, pa.string()).take(rows["label"].combine_chunks())
+    return rows.set_column(rows.column_names.index("label"), "label", labels).replace_schema_metadata()
 
 
 def dataset(splits: Path, labels: Sequence[str]) -> Any:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.raw.rows import columns_of
 from assets.review.rows import quarantined
 from assets.splits.enough import Settings, require_enough
 from assets.splits.frozen import set_apart
@@ -41,7 +42,8 @@ def split(
     """Share rows out to train, validation and test.
 
     Content:
-        rows.json: how many rows, and the digest of their identifiers, texts' keys, groups and sides in order.
+        rows.json: how many rows, and the digest of their identifiers, texts' keys, groups and sides in order; `columns`
+            as raw has them.
         layout/: links `shards` and `prepared` as those of `cleaned`; rows.feather with `side` (index in `SIDES`, or -1
             for none) and `group` (the row that names it) for each of their rows. See `assets.splits.rows`.
 
@@ -104,7 +106,7 @@ def split(
     place = np.empty(len(ids), dtype=np.int32)
     place[rows] = np.arange(len(rows), dtype=np.int32)
     digest = digest_of_rows(ids.take(rows, axis=0), keys.take(rows, axis=0), place[group[rows]], side[rows])
-    write_json(build.content / "rows.json", {"rows": len(rows), "sha256": digest})
+    write_json(build.content / "rows.json", {"rows": len(rows), "sha256": digest} | columns_of(cleaned))
     write_links(build.content, {name: links[name] for name in ("shards", "prepared")})
     write_table(build.content / OVERLAY, pa.table({"side": side, "group": group}), compressed=True)
     measured = measure(build.content, labels, label=label, near=near, keys=keys, values=values)

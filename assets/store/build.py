@@ -13,6 +13,7 @@ from typing import Literal
 
 from assets.store.digests import canonical_json
 from assets.store.ingredients import Made
+from assets.store.links import read_links
 from assets.store.step import Measurements
 from assets.store.store import MEASUREMENTS, Record, Store
 
@@ -61,6 +62,7 @@ def publish(
             (folder / part).mkdir()
         measurements = build(folder)
         (folder / "trace" / MEASUREMENTS).write_bytes(canonical_json(measurements))
+        built = {link for digests in read_links(folder / "content").values() for link in digests}
         content = store.publish("objects", folder / "content")
         record = Record(
             key=made.key,
@@ -71,8 +73,9 @@ def publish(
             seconds=time.perf_counter() - started,
             time=time.time(),
             by=by(),
-            # Of the object that stands: it may have been published before, with its rows in other shards.
-            links=store.manifest("objects", content).get("links", []),
+            # The object that stands may have been published before, with its rows in other shards; the trace is about
+            # those that were built.
+            links=sorted({*store.manifest("objects", content).get("links", []), *built}),
         )
     record = store.add_record(record, after=after)
     with suppress(FileNotFoundError):

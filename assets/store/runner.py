@@ -133,7 +133,9 @@ class Runner:
         made = make(had)
         if had is None and _contents(standing.files) <= _contents(made.files):
             return made
-        if made.key == standing.key and (had is None or self.store.whole(standing)):
+        # Who builds it anew reads what it was made from, which nothing keeps in the store for that.
+        lost = had is not None and step.name in self.forced and self.store.fault("objects", had) is not None
+        if made.key == standing.key and not lost and (had is None or self.store.whole(standing)):
             return made
         # If that is lost, so is what was remembered: the rows that there are still make a result.
         return make(standing.content if self.store.whole(standing) else None)

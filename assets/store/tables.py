@@ -84,6 +84,11 @@ def hexadecimal(ids: Ids) -> pa.Array:
     return pa.LargeStringArray.from_buffers(len(ids), offsets, digits).cast(pa.string())
 
 
+def from_hexadecimal(names: Iterable[str]) -> Ids:
+    """Identifiers that people see as 32 hexadecimal digits each."""
+    return np.frombuffer(bytes.fromhex("".join(names)), ">u8").astype(np.uint64).reshape(-1, 2)
+
+
 def order_of(ids: Ids) -> npt.NDArray[np.intp]:
     """Indices that sort identifiers; equal ones keep their order."""
     order = np.argsort(ids[:, 0])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from assets.raw.rows import shard_ids
 from assets.store.digests import digest_json
 from assets.store.links import linked, read_links
-from assets.store.tables import as_ids, hexadecimal, id_column, order_of, read_tables, write_table
+from assets.store.tables import as_ids, from_hexadecimal, hexadecimal, id_column, order_of, read_tables, write_table
 from assets.validated.frame import Rows
 from assets.validated.rulings import read_observed
 
@@ -207,7 +207,7 @@ def relabel(build: Build, *, rows: Sequence[tuple[str, int, str]]) -> Measuremen
             copies.append((new, changed))
             origins.append((new, row_id, row["label"]))
     once = dict(copies)
-    ids = np.frombuffer(bytes.fromhex("".join(once)), ">u8").astype(np.uint64).reshape(-1, 2)
+    ids = from_hexadecimal(once)
     order = order_of(ids)
     listed = list(once.values())
     write_table(build.content / "ids.feather", pa.table({"row_id": id_column(ids[order])}))

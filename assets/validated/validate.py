@@ -50,7 +50,8 @@ def validate(
     """Hold the built-in and the configured expectations against the rows, and then what people ruled about them.
 
     Content:
-        rows.json: how many rows are accepted, and the digest of their identifiers in order; `gone` as raw has it.
+        rows.json: how many rows are accepted, and the digest of their identifiers in order; `gone` and `columns` as raw
+            has them.
         quarantine.parquet: row_id, text, label, expectation, detail; has raw's rejected lines too.
         upheld.parquet: row_id of each row whose label people confirmed (readmitted) or gave (relabelled), and `came_as`
             and `label`, the row_id and label that it came with; only where there is one.
@@ -228,7 +229,7 @@ def _refuse(faults: dict[str, str], keep: Sequence[str]) -> None:
 def _write(build: Build, settled: Settled, ids: Ids, quarantine: pa.Table) -> None:
     raw = build.inputs["raw"]
     rows = {"rows": len(ids), "sha256": digest_of_rows(ids)}
-    write_json(build.content / "rows.json", rows | raw_rows.gone_digest(raw))
+    write_json(build.content / "rows.json", rows | raw_rows.gone_digest(raw) | raw_rows.columns_of(raw))
     pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
     if len(settled.upheld):
         pq.write_table(settled.upheld, build.content / UPHELD, compression="zstd")

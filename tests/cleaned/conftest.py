@@ -74,7 +74,8 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
     """`clean_rows([[rows of a shard], …], refused=[…], source={…}, frozen=[…], **arguments)`.
 
     A row that an earlier shard has too, and those that are refused, are not accepted. Rows have a further column.
-    `frozen` are the rows of the frozen test set, or None without one. `number` is one more column, where it is given.
+    `frozen` are the rows of the frozen test set, or None without one; `relabelled` row → row that it came as. `number`
+    is one more column, where it is given.
     """
 
     def run(
@@ -84,6 +85,7 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
         source: Mapping[int, str | None] = MappingProxyType({}),
         frozen: Sequence[int] | None = None,
         number: Mapping[int, str | None] | None = None,
+        relabelled: Mapping[int, int] = MappingProxyType({}),
         **arguments: Any,
     ) -> Cleaned:
         digests, seen, accepted = [], set(refused), []
@@ -101,7 +103,12 @@ def clean_rows(make_build: Callable[..., Build], store: Store) -> Clean:
                 accepted.append(row[0] not in seen)
                 seen.add(row[0])
         overlay = {"layout/rows.feather": pa.table({"accepted": np.array(accepted, bool)})}
-        validated = make_object(store, {"rows.json": [digests, accepted], **overlay}, {"shards": digests})
+        ruled = {
+            name: pa.array([f"{number:032x}" for number in each], pa.string())
+            for name, each in (("row_id", relabelled), ("came_as", relabelled.values()))
+        }
+        files = {"rows.json": [digests, accepted], "upheld.parquet": pa.table(ruled), **overlay}
+        validated = make_object(store, files, {"shards": digests})
         inputs = {"validated": store.open("objects", validated)}
         if frozen is not None:
             names = pa.table({"row_id": pa.array([f"{number:032x}" for number in sorted(frozen)], pa.string())})

@@ -285,3 +285,12 @@ def test_a_text_that_was_superseded_still_holds_its_near_duplicates_together(cle
     assert together.groups[1] == together.groups[2]
     assert [row["row_id"] for row in corrected.rows] == [1, 2, 3]
     assert corrected.groups[1] == corrected.groups[2] == 1
+
+
+def test_the_normal_form_of_a_text_in_quarantine_that_holds_others_together_is_content(clean_rows: Clean) -> None:
+    words = "one two three four five six seven"
+    rows = [(1, words, "a"), (2, f"{words} cafe\u0301", "a"), (3, f"{words} cafe\u0301", "b")]
+    composed, as_it_came = (clean_rows([rows], unicode=unicode) for unicode in ("NFC", None))
+    assert [row["text"] for row in composed.rows] == [row["text"] for row in as_it_came.rows] == [words]
+    assert composed.withheld[0]["text"] != as_it_came.withheld[0]["text"]
+    assert composed.digest != as_it_came.digest

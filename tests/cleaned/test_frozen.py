@@ -42,6 +42,15 @@ def test_what_is_frozen_is_content(clean_rows: Clean) -> None:
     assert len(set(found)) == 4
 
 
+def test_a_row_that_a_ruling_gave_another_label_stays_in_the_test_set(clean_rows: Clean) -> None:
+    rows = [(1, "one text", "a"), (2, "one text", "b"), (3, "one text", "b"), (4, "another", "b")]
+    cleaned = clean_rows([rows], refused=[1], frozen=[1], relabelled={3: 1})
+    # Of equal rows one of the test set stays.
+    assert [row["row_id"] for row in cleaned.rows] == [3, 4]
+    # As if the source said so.
+    assert cleaned.digest != clean_rows([rows], refused=[1], frozen=[1]).digest
+
+
 @pytest.mark.parametrize("frozen", [(), (False, False)])
 def test_without_a_test_set_the_rule_decides(frozen: tuple[bool, ...]) -> None:
     assert choose("quarantine", ["a", "b"], [None, None], frozen) == (

@@ -92,3 +92,11 @@ def test_a_pattern_that_matches_no_file(read_files: Read) -> None:
         "data/test/one.csv, data/test/three.csv, data/test/two.jsonl, data/train.csv\n"
         "  fix: write names as they are here; a file has to be in source.files as well"
     )
+
+
+def test_where_files_are_appended_rows_whose_file_is_gone_stay_in_the_test_set(read_files: Read) -> None:
+    first = read_files(FILES, mode="append", frozen=by_files("data/test/*"))
+    left = {name: data for name, data in FILES.items() if name != "data/test/two.jsonl"}
+    later = read_files(left, mode="append", before=first, frozen=by_files("data/test/*"))
+    assert frozen(later) == {"both", "e", "f"}, "late is there in a file that is not of the test set"
+    assert frozen(read_files(left, before=first, frozen=by_files("data/test/*"))) == {"both", "e"}

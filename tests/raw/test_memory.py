@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assets.raw.rows import GONE, RETAINED
@@ -123,3 +128,49 @@ def test_nothing_is_remembered_of_nothing(read_files: Read) -> None:
     first = read_files({"a.csv": FIRST})
     assert first.measurements["remembered"] == 0
     assert first.measurements["retained"] == 0
+
+
+@pytest.mark.parametrize("mode", ["mirror", "append"])
+def test_what_is_remembered_already_gets_the_columns_that_are_asked_for_now(read_files: Read, mode: str) -> None:
+    one, two, three = (f"text,label,user\n{text},x,ann\n".encode() for text in ("one", "two", "three"))
+    first = read_files({"a.csv": one, "b.csv": two})
+    # Something else comes in at once, so that the result is none that was there before.
+    second = read_files({"b.csv": three}, before=first, mode=mode)
+    third = read_files({"b.csv": three, "c.csv": two}, before=second, mode=mode, keep=("user",))
+    assert {(row["text"], row["user"]) for row in third.rows} == {
+        ("three", "ann"),
+        ("two", "ann"),
+        *({("one", None)} if mode == "append" else ()),
+    }
+    for shard in linked(third.folder, "shards"):
+        assert read_tables([shard], "rows.feather").column_names == ["text", "label", "user"]
+
+
+def test_texts_that_are_gone_get_the_columns_too_where_files_are_appended_since(read_files: Read) -> None:
+    first = read_files({"a.csv": b"text,label,user\none,x,ann\n"})
+    second = read_files({"b.csv": b"text,label,user\ntwo,x,ann\n"}, before=first)
+    third = read_files({}, before=second, mode="append", keep=("user",))
+    assert texts_gone(third) == ["one"]
+    assert third.pairs == {("two", "x")}
+
+
+def test_a_file_that_comes_back_is_not_there_twice(read_files: Read) -> None:
+    first = read_files({"a.csv": FIRST}, mode="append")
+    second = read_files({"b.csv": SECOND}, before=first, mode="append")
+    assert RETAINED in read_links(second.folder)
+    third = read_files({"a.csv": FIRST, "b.csv": SECOND, "c.csv": csv(b"five,x")}, before=second, mode="append")
+    assert RETAINED not in read_links(third.folder)
+    assert third.measurements["rows_read"] == 7
+    assert places(third, "one") == [("a.csv", 2)]
+
+
+def test_what_was_made_before_rows_lay_in_shards_is_remembered(
+    read_files: Read, publish: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    rows = {"row_id": ["0", "1", "2"], "text": ["one", "two", "three"], "label": ["x", "y", "x"]}
+    (tmp_path / "old").mkdir()
+    pq.write_table(pa.table(rows), tmp_path / "old" / "rows.parquet")
+    old = Raw(publish(tmp_path / "old"), tmp_path, {})
+    later = read_files({"b.csv": SECOND}, before=old)
+    assert later.pairs == {("three", "x"), ("four", "y")}
+    assert texts_gone(later) == ["one", "two"]

@@ -275,3 +275,16 @@ def test_files_elsewhere_are_read_where_they_are(make_build: Callable[..., Build
         sample=None,
     )
     assert told["rows"] == 1
+
+
+def test_the_same_bytes_may_be_files_of_two_formats(read_files: Read) -> None:
+    data = b"text\tlabel\none\tx\ntwo\ty\n"
+    raw = read_files({"a.csv": data, "b.tsv": data})
+    measured = raw.measurements
+    assert [measured[name] for name in ("rows_read", "rows", "repeated")] == [4, 2, 2]
+    assert [(each["file"], each["line"]) for each in raw.origins] == [
+        ("a.csv", 2),
+        ("b.tsv", 2),
+        ("a.csv", 3),
+        ("b.tsv", 3),
+    ]

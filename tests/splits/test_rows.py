@@ -4,6 +4,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import DamagedError
@@ -34,6 +36,33 @@ def test_rows_are_read_from_the_shards_wherever_the_store_is(tmp_path: Path, url
     sides = read_sides(splits).to_pydict()
     assert (sides["row_id"], sides["group"]) == (IDS, IDS)
     assert sides["side"] == ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+
+
+def test_splits_of_before_rows_lay_in_shards_are_read(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {
+            "row_id": datasets.Value("string"),
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["spam", "ham"]),
+            "group": datasets.Value("string"),
+        }
+    )
+    sides = {
+        side: datasets.Dataset.from_dict(
+            {"row_id": ids, "text": [text for text, _ in rows], "label": [label for _, label in rows], "group": ids},
+            features=features,
+        )
+        for side, cut in CUTS.items()
+        for ids, rows in [(IDS[cut], ROWS[cut])]
+    }
+    datasets.DatasetDict(sides).save_to_disk(tmp_path / "dataset")
+    of = [side for side, cut in CUTS.items() for _ in IDS[cut]]
+    pq.write_table(pa.table({"row_id": IDS, "group": IDS, "side": of}), tmp_path / "sides.parquet")
+    expect(tmp_path)
+    assert read_sides(tmp_path)["side"].to_pylist() == of
+    assert count_new(tmp_path, None) == len(ROWS)
 
 
 def test_what_is_in_one_group_with_the_test_set(store: Store) -> None:
@@ -92,6 +121,8 @@ def test_who_trains_does_not_depend_on_how_rows_came_to_be() -> None:
     assert rooms == {"tasks", "splits", "store"}
     assert {piece for piece in found if piece.startswith("assets.splits")} == {
         "assets.splits.rows.OVERLAY",
+        "assets.splits.rows._is_unsharded",
+        "assets.splits.rows._unsharded_side",
         "assets.splits.rows.read_side",
         "assets.splits.rule.SIDES",
     }

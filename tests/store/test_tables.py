@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.errors import DamagedError
+from assets.store.build import publish
+from assets.store.ingredients import Made
 from assets.store.links import checked, linked, write_links
-from assets.store.store import Store
+from assets.store.store import Record, Store
 from assets.store.tables import (
     Ids,
     among,
@@ -141,3 +144,21 @@ def test_which_identifiers_are_among_others(pairs: list[list[int]], some: list[l
 def test_first_places_in_the_order_of_identifiers(pairs: list[list[int]]) -> None:
     expected = [pairs.index(list(pair)) for pair in sorted({tuple(pair) for pair in pairs})]
     assert firsts_in_order(made(pairs)).tolist() == expected
+
+
+def test_a_record_also_refers_to_the_shards_that_its_trace_is_about(store: Store, new: Callable[[], Path]) -> None:
+    one, other = (published(store, new(), pa.table({"n": [each]})) for each in (1, 2))
+
+    def made_of(key: str, shard: str) -> Record:
+        def build(folder: Path) -> dict[str, Any]:
+            (folder / "content" / "rows.json").write_text("{}")
+            write_links(folder / "content", {"shards": [shard]})
+            return {}
+
+        made = Made({"step": key, "code": {}, "inputs": {}}, {}, {})
+        return publish(store, made, build, work=new(), after=None)
+
+    assert made_of("first", one).links == [one]
+    later = made_of("later", other)
+    assert store.manifest("objects", later.content)["links"] == [one]
+    assert later.links == sorted([one, other])
