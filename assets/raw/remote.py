@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from assets.errors import ConfigurationError, DataError, FreshtuneError, TransientError
+from assets.errors import ChangingError, ConfigurationError, DataError, FreshtuneError, TransientError
 from assets.store.step import FileIndex, ObservedFile
 
 WHERE = "source.files"
@@ -38,6 +39,7 @@ def elsewhere(entry: str, index: FileIndex) -> list[ObservedFile]:
         ConfigurationError: it holds a password, or no file system for it is installed.
         DataError: a file cannot be read for want of permission.
         TransientError: it cannot be reached.
+        ChangingError: a file changed or went away while it was looked at.
     """
     scheme = urlsplit(entry).scheme
     if urlsplit(entry).password:
@@ -49,20 +51,23 @@ def elsewhere(entry: str, index: FileIndex) -> list[ObservedFile]:
     with _said(entry):
         system, path = _opened(entry)
         system.invalidate_cache()
-        told = [system.info(each) for each in _matches(system, path)]
-        return [_look(system, each, index) for each in told if each["type"] == "file"]
+        looked = [_look(system, each, index) for each in _matches(system, path)]
+    return [file for file in looked if file is not None]
 
 
 def read_bytes(url: str) -> bytes:
-    """Bytes of a file elsewhere.
+    """Bytes of a file elsewhere, which was there when it was looked at.
 
     Raises:
-        DataError: it is not there or may not be read.
-        TransientError: it cannot be reached.
+        DataError: it may not be read.
+        TransientError: it cannot be reached, or is not there any more.
     """
     with _said(url):
         system, path = _opened(url)
-        data: bytes = system.cat_file(path)
+        try:
+            data: bytes = system.cat_file(path)
+        except FileNotFoundError as error:
+            raise TransientError(f"cannot be read any more: {error}", where=url, fix="run again") from error
     return data
 
 
@@ -92,18 +97,35 @@ def _matches(system: Any, path: str) -> list[str]:
     return [path]
 
 
-def _look(system: Any, told: Mapping[str, Any], index: FileIndex) -> ObservedFile:
-    path = told["name"]
+def _look(system: Any, path: str, index: FileIndex) -> ObservedFile | None:
+    """Look at one file that was listed; None for a folder."""
     url = system.unstrip_protocol(path)
-    facts: list[int | str] = [int(told["size"]), *(str(told[name]) for name in CHANGES if told.get(name))]
+    try:
+        told: Mapping[str, Any] = system.info(path)
+        path, url = told["name"], system.unstrip_protocol(told["name"])
+        if told["type"] != "file":
+            return None
+        size = int(told["size"])
+        facts: list[int | str] = [size, *(str(told[name]) for name in CHANGES if told.get(name))]
 
-    def digest() -> str:
-        with system.open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        def digest() -> str:
+            with system.open(path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
 
-    # Of one that tells nothing but its size nobody knows whether it changed.
-    sha256 = index.sha256_at(url, facts, digest) if len(facts) > 1 else digest()
-    return ObservedFile(name=url, path=url, sha256=sha256, size=int(told["size"]))
+        # Of one that tells nothing but its size nobody knows whether it changed.
+        sha256 = index.sha256_at(url, facts, digest) if len(facts) > 1 else digest()
+    except FileNotFoundError as error:
+        raise ChangingError(
+            "the file went away while it was looked at", where=url, fix="look again; it was removed or renamed"
+        ) from error
+    except OSError as error:
+        # So file systems say that the bytes are not those of the file that was opened.
+        if error.errno != errno.EBUSY:
+            raise
+        raise ChangingError(
+            "the file changed while it was looked at", where=url, fix="look again once nobody writes to it"
+        ) from error
+    return ObservedFile(name=url, path=url, sha256=sha256, size=size)
 
 
 @contextmanager

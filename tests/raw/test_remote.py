@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from assets.errors import ConfigurationError, DataError, TransientError
+from assets.errors import ChangingError, ConfigurationError, DataError, FreshtuneError, TransientError
 from assets.raw.remote import elsewhere, read_bytes
 from assets.store.digests import digest_file
 from assets.store.index import FileIndex
@@ -62,11 +63,41 @@ def test_what_cannot_be_read_is_said(index: FileIndex, monkeypatch: pytest.Monke
     with pytest.raises(ConfigurationError, match="holds a password") as caught:
         elsewhere("ftp://me:hidden@host/a.csv", index)
     assert "hidden" not in str(caught.value)
-    with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
+    with pytest.raises(TransientError, match=r"none\.csv: cannot be read any more.*\n  fix: run again"):
         read_bytes(f"{HERE}/none.csv")
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(ConfigurationError, match=r"(?s)s3:// cannot be read.*freshtune\[s3\]"):
         elsewhere("s3://bucket/a.csv", index)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (
+            FileNotFoundError("no such key"),
+            ChangingError,
+            r"a\.csv: the file went away while it was looked at\n  fix: look",
+        ),
+        (OSError(errno.EBUSY, "no longer exists"), ChangingError, r"a\.csv: the file changed while it was looked at\n"),
+        (OSError(errno.EIO, "reset by peer"), TransientError, r"cannot be reached: OSError: .*reset by peer"),
+        (PermissionError("Access Denied"), DataError, r"cannot be read: Access Denied\n  fix: .*credentials"),
+    ],
+)
+def test_a_file_that_changes_or_goes_while_it_is_looked_at(
+    index: FileIndex,
+    bucket: fsspec.AbstractFileSystem,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    kind: type[FreshtuneError],
+    message: str,
+) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(type(bucket), "open", fail)
+    with pytest.raises(kind, match=message) as caught:
+        elsewhere(f"{HERE}/*.csv", index)
+    assert type(caught.value) is kind
 
 
 def test_a_network_that_fails_is_a_thing_that_may_pass(

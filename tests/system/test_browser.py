@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
+from assets.validated import STEP
 from tests.system.served import Project, Server, served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -69,7 +70,8 @@ def test_graph_is_materialised_and_looked_at(server: Server, page: Page) -> None
     # The marks come with an answer of their own, after the states.
     page.goto(graph, wait_until="networkidle")
     expect(page.get_by_text("Materialized", exact=True)).to_have_count(len(STEPS))
-    expect(nodes.filter(has_text="validated").get_by_text("3 / 3 Passed")).to_be_visible()
+    passed = f"{len(STEP.checks)} / {len(STEP.checks)} Passed"
+    expect(nodes.filter(has_text=STEP.name).get_by_text(passed)).to_be_visible()
     expect(page.get_by_text("Unsynced")).to_have_count(0)
 
     page.goto("/assets/tiny/model")

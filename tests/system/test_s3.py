@@ -17,14 +17,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
 import fsspec
 import pytest
-from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
 
 from assets.progress import Event
 from assets.store import ingredients, lease
@@ -35,6 +31,7 @@ from tests.project import PATIENCE, ROOT
 from tests.staleness.faulty import Scenario, run
 from tests.staleness.test_faults import FUNCTIONS, attempts, check
 from tests.store import tiny_chain
+from tests.system.buckets import Server, served
 
 pytestmark = pytest.mark.system
 
@@ -43,70 +40,10 @@ BEAT, STANDSTILL = 0.1, 2.0
 """Seconds between the beats of a lease, and without one after which it is taken over; for processes of these tests."""
 
 
-class _Silent(MotoRequestHandler):
-    """Handles requests without a line in the log for each."""
-
-    def log_request(self, *_: object) -> None:
-        pass
-
-
-class Server:
-    """A server that speaks S3.
-
-    Attributes:
-        network: `whole`; `lossy`: the first answer to each write is lost; `down`: nothing is done and no answer comes.
-        lost: what was not answered, as METHOD /path.
-    """
-
-    def __init__(self) -> None:
-        self._application = create_backend_app("s3")
-        self._server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=_Silent)
-        self._known: set[str] = set()
-        self.network: Literal["whole", "lossy", "down"] = "whole"
-        self.lost: list[str] = []
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        # The client gives each request a name, and its repetitions the same.
-        name, method = environ.get("HTTP_AMZ_SDK_INVOCATION_ID", ""), environ["REQUEST_METHOD"]
-        first = name not in self._known
-        self._known.add(name)
-        answer = [] if self.network == "down" else self._application(environ, start_response)
-        if self.network == "down" or (self.network == "lossy" and first and method not in {"GET", "HEAD"}):
-            self.lost.append(f"{method} {environ['PATH_INFO']}")
-            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-            raise ConnectionAbortedError
-        return answer
-
-    @property
-    def client(self) -> dict[str, str]:
-        """What a client has to be told."""
-        host, port = self._server.server_address[:2]
-        return {"endpoint_url": f"http://{host!s}:{port}", "key": "key", "secret": "secret"}
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Environment variables under which `s3://` means this server."""
-        return {f"FSSPEC_S3_{name.upper()}": value for name, value in self.client.items()}
-
-    @contextmanager
-    def serving(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._server.serve_forever)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server of our own, which `s3://` means."""
-    server = Server()
-    with server.serving(), pytest.MonkeyPatch.context() as patched:
-        patched.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patched.setitem(fsspec.config.conf, "s3", server.client)
+    with served() as server:
         fsspec.filesystem("s3").mkdir(BUCKET)
         yield server
 
