@@ -75,7 +75,8 @@ class Sensor(Section):
     def _something_to_wait_for(self) -> Self:
         if self.max_wait is not None and self.min_new_rows is None:
             raise ValueError(
-                "max_wait says how long rows wait for min_new_rows, which is not set; fix: set it, or leave max_wait out"
+                "max_wait says how long rows wait for min_new_rows, which is not set; "
+                "fix: set it, or leave max_wait out"
             )
         return self
 

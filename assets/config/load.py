@@ -6,7 +6,6 @@ import difflib
 import functools
 import re
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails

@@ -35,7 +35,8 @@ class ByTime(Section):
     def _ordered(self) -> Self:
         if parse_time(self.validation_from) >= parse_time(self.test_from):
             raise ValueError(
-                f"validation_from {self.validation_from} is not before test_from {self.test_from}; fix: change one of the two"
+                f"validation_from {self.validation_from} is not before test_from {self.test_from}; "
+                "fix: change one of the two"
             )
         return self
 
