@@ -317,10 +317,10 @@ def pipelines() -> Iterator[Finding]:
         else:
             size = sum(file.size for file in files) / 1e6
             yield Finding(name, "ok", f"configuration holds; {len(files)} files of source and model, {size:,.1f} MB")
-            yield from _nobody_looks(name, runner.config)
+            yield from nobody_looks(name, runner.config)
 
 
-def _nobody_looks(name: str, config: Pipeline) -> Iterator[Finding]:
+def nobody_looks(name: str, config: Pipeline) -> Iterator[Finding]:
     """A note where a model would become overdue because nothing that the YAML starts ever looks at it."""
     if config.freshness is not None and config.schedule is None and "sensor" not in config.model_fields_set:
         message = "freshness is declared, and neither schedule nor sensor: the model becomes overdue by itself"

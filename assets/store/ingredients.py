@@ -177,7 +177,7 @@ def _installed(library: str) -> str:
 
 
 def _extra_with(library: str) -> str | None:
-    """`freshtune[…]` with the extra that people install for this library, or None; extras of several things come last."""
+    """`freshtune[…]` with the smallest extra that brings this library (`dev` has much), or None."""
     from packaging.requirements import Requirement  # read only for this error
     from packaging.utils import canonicalize_name
 
