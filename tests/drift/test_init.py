@@ -68,4 +68,4 @@ def test_each_test_has_a_check_that_does_not_block() -> None:
 def test_a_chance_that_is_next_to_none_is_not_said_to_be_none(p: float, said: str) -> None:
     found = {"said": "difference", "effect": 0.2, "least_effect": 0.1, "p_adjusted": p, "alarm": True}
     measurements = {"reason": "", "level": 0.01, "tests": dict.fromkeys(TESTS, found)}
-    assert all(said in check.judge(measurements, None).message for check in STEP.checks)  # type: ignore[arg-type]
+    assert all(said in check.judge(measurements, None).message for check in STEP.checks)
