@@ -62,13 +62,20 @@ def remembered(build: Build, mode: Mode, now: Sequence[Path], columns: Sequence[
         for shard in linked(build.before, "shards")
         if shard != gone and (absent := [sha256 for sha256, _ in _files(shard) if sha256 not in present])
     }
+    # Whoever reads a column reads it of all shards, so a change of `keep` concerns what is remembered too.
+    if (mode == "mirror" and departed) or _lacks(gone, columns):
+        gone = _gathered(build, "remember", departed if mode == "mirror" else {}, now, columns, gone)
     if mode == "mirror":
-        if departed:
-            gone = _gathered(build, "remember", departed, now, columns, gone)
         return Memory(None, gone)
-    if departed.keys() - {retained}:
+    if departed.keys() - {retained} or (retained in departed and _lacks(retained, columns)):
         retained = _gathered(build, "retain", departed, now, columns)
+    elif _lacks(retained, columns):
+        retained = None  # all of its files are there again
     return Memory(retained, gone)
+
+
+def _lacks(shard: Path | None, columns: Sequence[str]) -> bool:
+    return shard is not None and not set(columns) <= set(read_tables([shard], "rows.feather").column_names)
 
 
 def _gathered(
@@ -95,6 +102,8 @@ def _gathered(
     )
     found = part.measurements["rows"]
     what = "rows of theirs stay" if function == "retain" else "texts are remembered, which keeps them out of test sets"
+    if not files:
+        return part.content if found else None  # nothing went, only columns are others
     count = "1 file is" if len(files) == 1 else f"{len(files):,} files are"
     build.progress.message(f"{count} not in the source any more: {found:,} {what}")
     return part.content if found + part.measurements["rejected"] else None

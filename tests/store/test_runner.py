@@ -481,7 +481,7 @@ def test_a_library_that_an_extra_brings_is_asked_for_by_the_extra(
     open_runner: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     required = ["numpy>=2", "Some.Library>=1; extra == 'dev'", "b; extra == 'dev'", "some-library>=1; extra == 'few'"]
-    monkeypatch.setattr(module.importlib.metadata, "requires", lambda _: required)
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: required)
     missing = dataclasses.replace(open_runner().chain[0], libraries=lambda _: ("some_library",))
     with pytest.raises(ConfigurationError, match=r"fix: pip install 'freshtune\[few\]', or take out the setting"):
         module.code_version(missing, open_runner().config, None)
