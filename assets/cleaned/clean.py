@@ -181,6 +181,9 @@ def clean(
     measured = _measure(rows, overlay, named, merged=len(merged), superseded=len(old))
     if masked is not None and mask_pii is not None:
         measured |= _measure_masked(build, [part.content for part in masked], rows, mask_pii)
+    build.progress.message(
+        f"{measured['kept']:,} rows kept, {measured['merged']:,} merged, {measured['quarantined']:,} in quarantine"
+    )
     return measured
 
 

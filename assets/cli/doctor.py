@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import typer
@@ -30,7 +30,11 @@ from assets.cli.options import Json
 from assets.config.home import Home, home, project_root
 from assets.config.load import pipeline_names
 from assets.errors import FreshtuneError
+from assets.store.ingredients import libraries, versions
 from assets.store.store import Store
+
+if TYPE_CHECKING:
+    from assets.config.pipeline import Pipeline
 
 EXAMPLES = ("freshtune doctor", "freshtune doctor --json")
 
@@ -304,6 +308,8 @@ def pipelines() -> Iterator[Finding]:
     for name in names:
         try:
             runner = session.open_runner(name)
+            for step in runner.chain:
+                versions(libraries(step, runner.config))
             files = [file for step in runner.chain for seen in runner.observe(step).values() for file in seen.files]
             runner.store.index.save()
         except FreshtuneError as error:
@@ -311,3 +317,11 @@ def pipelines() -> Iterator[Finding]:
         else:
             size = sum(file.size for file in files) / 1e6
             yield Finding(name, "ok", f"configuration holds; {len(files)} files of source and model, {size:,.1f} MB")
+            yield from nobody_looks(name, runner.config)
+
+
+def nobody_looks(name: str, config: Pipeline) -> Iterator[Finding]:
+    """A note where a model would become overdue because nothing that the YAML starts ever looks at it."""
+    if config.freshness is not None and config.schedule is None and "sensor" not in config.model_fields_set:
+        message = "freshness is declared, and neither schedule nor sensor: the model becomes overdue by itself"
+        yield Finding(name, "note", message, "add schedule or `sensor: {}`, or turn the sensor on in Dagster's UI")

@@ -161,7 +161,10 @@ class _What(ProgressColumn):
         super().__init__(Column(ratio=2, no_wrap=True, overflow="ellipsis", min_width=10))
 
     def render(self, task: Task) -> Text:
-        return Text(task.fields["what"], style="dim" if task.fields["state"] == "done" else "")
+        if task.fields["state"] != "done":
+            return Text(task.fields["what"])
+        # Here and not in a column of their own, which every other step would have to leave room for.
+        return Text(" ".join([task.fields["what"], *_numbers(task)]), style="dim")
 
 
 class _Bar(BarColumn):
@@ -206,9 +209,12 @@ class _Values(ProgressColumn):
         self._shown = shown
 
     def render(self, task: Task) -> Text:
-        numbers = list(task.fields["numbers"].items())[: self._shown]
-        style = "dim" if task.fields["state"] == "done" else "magenta"
-        return Text(" ".join(f"{name} {value:.4g}" for name, value in numbers), style=style)
+        running = task.fields["state"] == "running"
+        return Text(" ".join(_numbers(task)[: self._shown]) if running else "", style="magenta")
+
+
+def _numbers(task: Task) -> list[str]:
+    return [f"{name} {value:.4g}" for name, value in task.fields["numbers"].items()]
 
 
 class _Times(ProgressColumn):

@@ -216,7 +216,8 @@ def _export(runner: Runner, found: Sequence[Doubtful], path: Path, kind: ExportF
     said.print(f"{len(found):,} rows written to {path}", soft_wrap=True, markup=False)
     if neutralised:
         said.print(
-            f"{neutralised:,} cells begin like a formula and got a ' in front, so that no spreadsheet runs them; "
+            f"{neutralised:,} {'cell begins' if neutralised == 1 else 'cells begin'} like a formula and got a ' in "
+            "front, so that no spreadsheet runs it; "
             "jsonl and parquet have them as they are.",
             soft_wrap=True,
         )

@@ -74,7 +74,10 @@ class Sensor(Section):
     @model_validator(mode="after")
     def _something_to_wait_for(self) -> Self:
         if self.max_wait is not None and self.min_new_rows is None:
-            raise ValueError("max_wait says how long rows wait for min_new_rows, which is not set")
+            raise ValueError(
+                "max_wait says how long rows wait for min_new_rows, which is not set; "
+                "fix: set it, or leave max_wait out"
+            )
         return self
 
 

@@ -6,7 +6,6 @@ import difflib
 import functools
 import re
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -172,8 +171,11 @@ def _explain(details: ErrorDetails, path: FieldPath, place: Place) -> str:
     if kind in _WRONG_KIND:
         return explainer.wrong_kind(path, place)
     if kind == "value_error":
-        reason: Any = details.get("ctx", {}).get("error")
-        return f"{reason}; fix: change one of the values"
+        reason = str(details.get("ctx", {}).get("error"))
+        if "; fix: " in reason:
+            return reason
+        alone = place.kind not in {"map", "seq"}
+        return f"{reason}; fix: {'write one that is accepted' if alone else 'change one of the values'}"
     return explainer.out_of_range(path, place)
 
 

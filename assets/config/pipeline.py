@@ -29,7 +29,7 @@ OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripp
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     repeated = sorted({value for value in values if values.count(value) > 1})
     if repeated:
-        raise ValueError(f"repeated: {', '.join(repeated)}")
+        raise ValueError(f"repeated: {', '.join(repeated)}; fix: name each once")
     return values
 
 
@@ -54,6 +54,10 @@ def _script_or_language(value: str) -> str:
             "its code, for instance en, de, zh"
         )
     return value
+
+
+def _not_kept(column: str, kept: tuple[str, ...]) -> str:
+    return f"{column} is not among source.columns.keep: {', '.join(kept) or 'none'}; fix: add it there"
 
 
 def _no_template(value: Any) -> Any:
@@ -127,11 +131,16 @@ class Source(Section):
         given = [name for name in PLACES if getattr(self, name)]
         if len(given) != 1:
             found = " and ".join(given) or "none"
-            raise ValueError(f"exactly one of {', '.join(PLACES)} says where rows come from; given: {found}")
+            fix = "keep one of them" if given else "add one of them"
+            raise ValueError(
+                f"exactly one of {', '.join(PLACES)} says where rows come from; given: {found}; fix: {fix}"
+            )
         # What does not count must not look as if it did.
         about_files = sorted({"format", "names", "quoting", "encoding"} & self.model_fields_set)
         if self.sql is not None and about_files:
-            raise ValueError(f"{', '.join(about_files)}: only files have that, and rows come from sql; leave it out")
+            raise ValueError(
+                f"{', '.join(about_files)}: only files have that, and rows come from sql; fix: leave it out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -139,7 +148,7 @@ class Source(Section):
         if self.names is None:
             return self
         if self.format not in {"auto", "csv", "tsv"}:
-            raise ValueError(f"names: a {self.format} file names its columns itself; leave names out")
+            raise ValueError(f"names: a {self.format} file names its columns itself; fix: leave names out")
         missing = sorted({self.columns.text, self.columns.label, *self.columns.keep} - set(self.names))
         if missing:
             raise ValueError(f"names: {', '.join(missing)} of columns is not among {', '.join(self.names)}")
@@ -231,8 +240,10 @@ class Cleaning(Section):
     @model_validator(mode="after")
     def _newest_has_a_column(self) -> Self:
         if (self.conflicts == "newest" or self.id is not None) != (self.newest_by is not None):
+            fix = "leave newest_by out" if self.newest_by else "add newest_by, a column of source.columns.keep"
             raise ValueError(
-                "newest_by names the column of times where `conflicts` is newest or rows have an `id`, and only there"
+                "newest_by names the column of times where `conflicts` is newest or rows have an `id`, and only there; "
+                f"fix: {fix}"
             )
         return self
 
@@ -379,14 +390,17 @@ class Pipeline(Section):
         known = self.task.labels
         for old, new in (self.source.labels or {}).items():
             if new not in known:
-                raise ValueError(f"source.labels: {old} → {new}: {new} is not among task.labels: {', '.join(known)}")
+                raise ValueError(
+                    f"source.labels: {old} → {new}: {new} is not among task.labels: {', '.join(known)}; "
+                    "fix: name one that is, or add it there"
+                )
         return self
 
     @model_validator(mode="after")
     def _grouped_by_what_is_kept(self) -> Self:
         column, kept = self.splits.group_by, self.source.columns.keep
         if column is not None and column not in kept:
-            raise ValueError(f"splits.group_by: {column} is not among source.columns.keep: {', '.join(kept) or 'none'}")
+            raise ValueError(f"splits.group_by: {_not_kept(column, kept)}")
         return self
 
     @model_validator(mode="after")
@@ -394,10 +408,7 @@ class Pipeline(Section):
         kept = self.source.columns.keep
         for name, section in (("by_time", self.splits.by_time), ("frozen", self.splits.frozen)):
             if section is not None and section.column is not None and section.column not in kept:
-                raise ValueError(
-                    f"splits.{name}.column: {section.column} is not among source.columns.keep: "
-                    f"{', '.join(kept) or 'none'}"
-                )
+                raise ValueError(f"splits.{name}.column: {_not_kept(section.column, kept)}")
         return self
 
     @model_validator(mode="after")
@@ -405,8 +416,7 @@ class Pipeline(Section):
         kept = self.source.columns.keep
         for field, column in (("id", self.cleaning.id), ("newest_by", self.cleaning.newest_by)):
             if column is not None and column not in kept:
-                listed = ", ".join(kept) or "none"
-                raise ValueError(f"cleaning.{field}: {column} is not among source.columns.keep: {listed}")
+                raise ValueError(f"cleaning.{field}: {_not_kept(column, kept)}")
         return self
 
     @model_validator(mode="before")

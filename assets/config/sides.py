@@ -34,7 +34,10 @@ class ByTime(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if parse_time(self.validation_from) >= parse_time(self.test_from):
-            raise ValueError(f"validation_from {self.validation_from} is not before test_from {self.test_from}")
+            raise ValueError(
+                f"validation_from {self.validation_from} is not before test_from {self.test_from}; "
+                "fix: change one of the two"
+            )
         return self
 
 
@@ -51,7 +54,7 @@ class FrozenTest(Section):
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if (self.files is None) == (self.column is None) or (self.column is None) != (self.value is None):
-            raise ValueError("name the test set either by files, or by column and value")
+            raise ValueError("name the test set either by files, or by column and value; fix: keep one of the two")
         return self
 
 
@@ -78,12 +81,12 @@ class Splits(Section):
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
         if self.by_time is not None and self.frozen is not None:
-            raise ValueError("by_time and frozen both say what the test set is; leave one of them out")
+            raise ValueError("by_time and frozen both say what the test set is; fix: leave one of them out")
         for rule, unused in (("by_time", ("validation", "test", "salt")), ("frozen", ("test",))):
             told = [name for name in unused if getattr(self, name) != type(self).model_fields[name].default]
             if getattr(self, rule) is not None and told:
                 raise ValueError(
-                    f"{' and '.join(told)} mean nothing with {rule}, which says it; leave out one or the other"
+                    f"{' and '.join(told)} mean nothing with {rule}, which says it; fix: leave out one or the other"
                 )
         return self
 

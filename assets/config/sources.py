@@ -19,7 +19,7 @@ def _name_of_variable(value: str) -> str:
     if "://" in value:
         raise ValueError(
             "this is a URL, and URLs hold passwords; accepted: the name of an environment variable, for instance "
-            "REVIEWS_DB_URL; put the URL into that variable"
+            "REVIEWS_DB_URL; fix: put the URL into that variable"
         )
     if not _NAME.fullmatch(value):
         raise ValueError(
@@ -73,7 +73,7 @@ class Sql(Section):
     def _overlap_has_a_watermark(self) -> Self:
         if self.overlap is not None and self.watermark is None:
             raise ValueError(
-                "overlap: without a watermark no row is newer than another; name one, or leave overlap out"
+                "overlap: without a watermark no row is newer than another; fix: name one, or leave overlap out"
             )
         return self
 

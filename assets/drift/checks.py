@@ -17,6 +17,8 @@ TESTS = MappingProxyType(
     }
 )
 """Every test, and what it asserts."""
+LEAST_SAID = 1e-6
+"""Chances below this differ in nothing that anybody could act on, and 0 is none that a test could give."""
 
 
 def _judge(test: str, measurements: Measurements, _config: Any) -> Outcome:
@@ -25,9 +27,13 @@ def _judge(test: str, measurements: Measurements, _config: Any) -> Outcome:
     found = measurements["tests"][test]
     message = (
         f"{found['said']}: {found['effect']:.4f}, an alarm from {found['least_effect']:.4f}; "
-        f"p = {found['p_adjusted']:.2g} after correction, an alarm up to {measurements['level']:g}"
+        f"p {_chance(found['p_adjusted'])} after correction, an alarm up to {measurements['level']:g}"
     )
     return Outcome(not found["alarm"], message, {name: found[name] for name in ("effect", "p_adjusted")}, warning=True)
+
+
+def _chance(p: float) -> str:
+    return f"= {p:.2g}" if p >= LEAST_SAID else f"< {LEAST_SAID:g}"
 
 
 CHECKS = tuple(Check(f"same_{test}", description, partial(_judge, test)) for test, description in TESTS.items())

@@ -32,6 +32,8 @@ LONGEST_TAG = 500
 LARGEST_PICTURE = 500_000
 """Bytes; a larger picture is only named, so that Dagster's database stays small."""
 PAGES = {"report": "report.html", "data_docs": "data_docs/index.html"}
+SMALL = 10.0
+"""Numbers from here on are shown with one digit after the point."""
 ROW_COUNTS = ("rows", "accepted", "kept")
 
 Value = dg.MetadataValue[Any]
@@ -132,7 +134,8 @@ def _shown(name: str, value: Any) -> Value | None:
     if isinstance(value, float):
         return dg.MetadataValue.float(float(f"{value:.6g}"))
     if isinstance(value, str):
-        return dg.MetadataValue.text(value)
+        # A step that has nothing to give a reason for has an empty one.
+        return dg.MetadataValue.text(value) if value else None
     text = ""
     if isinstance(value, Mapping):
         text = _mapping(value, with_shares=name in PARTITIONS)
@@ -185,9 +188,12 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        text = f"{value:.4f}"
-    elif isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, float):
+        # Lengths and times want fewer digits than metrics and shares.
+        text = f"{value:.4f}" if abs(value) < SMALL else f"{value:,.1f}"
+    elif isinstance(value, int):
         text = f"{value:,}"
     else:
         text = str(value)

@@ -108,8 +108,10 @@ def _gathered(
     )
     found = part.measurements["rows"]
     what = "rows of theirs stay" if function == "retain" else "texts are remembered, which keeps them out of test sets"
-    if files:
-        build.progress.message(f"{len(files):,} files are not in the source any more: {found:,} {what}")
+    if not files:
+        return part.content if found else None  # nothing went, only columns are others
+    count = "1 file is" if len(files) == 1 else f"{len(files):,} files are"
+    build.progress.message(f"{count} not in the source any more: {found:,} {what}")
     return part.content if found + part.measurements["rejected"] else None
 
 

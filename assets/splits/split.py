@@ -110,6 +110,7 @@ def split(
     write_links(build.content, {name: links[name] for name in ("shards", "prepared")})
     write_table(build.content / OVERLAY, pa.table({"side": side, "group": group}), compressed=True)
     measured = measure(build.content, labels, label=label, near=near, keys=keys, values=values)
+    build.progress.message(", ".join(f"{measured['rows'][side]:,} {side}" for side in SIDES))
     if frozen is not None:
         measured["left_out"] = len(there) - len(sided)
         build.progress.message(

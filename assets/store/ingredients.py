@@ -174,9 +174,25 @@ def _installed(library: str) -> str:
         raise ConfigurationError(
             f"the configuration asks for {library}, which is not installed here",
             where="environment",
-            fix=f"pip install {library}, or the extra of freshtune that has it (see pyproject.toml), or take out the "
-            "setting that needs it",
+            fix=f"pip install {_extra_with(library) or library!r}, or take out the setting that needs it",
         ) from error
+
+
+def _extra_with(library: str) -> str | None:
+    """`freshtune[…]` with the smallest extra that brings this library (`dev` has much), or None."""
+    from packaging.requirements import Requirement  # read only for this error
+    from packaging.utils import canonicalize_name
+
+    try:
+        lines = importlib.metadata.requires("freshtune") or ()
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    of_extras: dict[str, list[str]] = {}
+    for requirement in map(Requirement, lines):
+        for extra in re.findall(r"extra == ['\"]([\w-]+)['\"]", str(requirement.marker or "")):
+            of_extras.setdefault(extra, []).append(canonicalize_name(requirement.name))
+    found = [extra for extra, names in of_extras.items() if canonicalize_name(library) in names]
+    return f"freshtune[{min(found, key=lambda extra: len(of_extras[extra]))}]" if found else None
 
 
 def _code(step: Step, config: Pipeline) -> dict[str, str]:

@@ -16,10 +16,12 @@ from assets import session
 from assets.cli import doctor
 from assets.cli.doctor import Finding
 from assets.config.home import Home
+from assets.config.pipeline import Pipeline
 from assets.errors import ConfigurationError
 from tests.cli.chain import Tiny
 from tests.cli.conftest import Freshtune
 
+CRON = {"cron": "0 3 * * *"}
 TORCH = {"version": "2.13.0+cpu", "cuda": None, "device": "cpu", "name": "CPU (2 threads)", "precision": "bf16"}
 
 
@@ -89,6 +91,31 @@ def test_something_is_wrong(freshtune: Freshtune, healthy: Tiny) -> None:
     assert "fix: put one there" in result.stdout
     wrong = [check["name"] for check in report["checks"] if check["state"] == "wrong"]
     assert (report["ok"], wrong) == (False, ["dagster", "tiny"])
+
+
+def test_a_library_that_a_pipeline_asks_for_is_missing(healthy: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "libraries", lambda *_: ("presidio-analyzer:major",))
+    install(monkeypatch, ["presidio-analyzer>=2; extra == 'pii'"], {})
+    assert found()["tiny"] == Finding(
+        "tiny",
+        "wrong",
+        "environment: the configuration asks for presidio-analyzer, which is not installed here",
+        "pip install 'freshtune[pii]', or take out the setting that needs it",
+    )
+
+
+@pytest.mark.parametrize(("automation", "noted"), [({}, True), ({"sensor": {}}, False), ({"schedule": CRON}, False)])
+def test_a_model_that_nobody_looks_at(automation: dict[str, Any], noted: bool) -> None:
+    declared = {
+        "task": {"labels": ["ham", "spam"]},
+        "source": {"files": ["x.csv"]},
+        "base_model": {"name": "base"},
+        "freshness": {"fail_after": "P7D"},
+    }
+    notes = list(doctor.nobody_looks("tiny", Pipeline.model_validate({**declared, **automation})))
+    assert [(note.state, note.fix.split(",")[0]) for note in notes] == [
+        ("note", "add schedule or `sensor: {}`")
+    ] * noted
 
 
 @pytest.mark.usefixtures("healthy")

@@ -66,6 +66,19 @@ def test_one_line_for_each_step(clock: Callable[[float], None], width: int) -> N
     assert isinstance(sink, LiveLines)
 
 
+def test_what_a_step_came_to_has_the_room_of_its_numbers() -> None:
+    terminal = Terminal(100)
+    with watched(STEPS, terminal.console) as sink:
+        said = "4,862 rows read: 4,534 distinct, 328 repeated"
+        Progress("raw", sink).message(said)
+        with Progress("model", sink).bar("training", total=10) as advance:
+            advance(10, loss=0.25)
+        Progress("evaluation", sink).message("predicting")
+        raw, model, _ = terminal.lines(sink)
+    assert said in raw
+    assert "training loss 0.25" in model
+
+
 def test_a_step_that_says_nothing_is_done_too() -> None:
     terminal = Terminal(80)
     with watched(STEPS, terminal.console) as sink:

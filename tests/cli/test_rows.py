@@ -153,7 +153,7 @@ def test_exports(project: Project, freshtune: Freshtune, listed: Listed) -> None
     assert sorted(row["text"] for row in rows if row["text"].startswith("'")) == ["'=cmd|' /C calc'!A0"]
     said = freshtune("rows", "tiny", "quarantine", "--export", "bad.csv").stderr
     assert "7 rows written to bad.csv" in said
-    assert "1 cells begin like a formula and got a ' in front" in said
+    assert "1 cell begins like a formula and got a ' in front" in said
     unknown = freshtune("rows", "tiny", "quarantine", "--export", "bad.xls")
     assert unknown.exit_code == 2
     assert "fix: name it .csv, .jsonl or .parquet, or say which it is with --format: csv, jsonl" in unknown.stderr

@@ -76,7 +76,7 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
         ({"task": {"labels": ["a", "b", "a"]}}, "repeated: a"),
         ({"source": {"files": []}}, "at least 1 item"),
         ({"source": {}}, "exactly one of files, sql, huggingface says where rows come from; given: none"),
-        ({"source": {"files": ["x"], "sql": SQL}}, "exactly one of .*; given: files and sql"),
+        ({"source": {"files": ["x"], "sql": SQL}}, "exactly one of .*; given: files and sql; fix: keep one of them"),
         ({"source": {"sql": SQL, "huggingface": {"name": "x"}}}, "exactly one of .*; given: sql and huggingface"),
         ({"source": {"sql": SQL, "format": "csv"}}, "format: only files have that, and rows come from sql"),
         (
@@ -99,8 +99,11 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
         ({"validation": {"text_length": {"min": 5, "max": 4}}}, "min 5 is more than max 4"),
         ({"validation": {"expectations": [{"type": "column_exists"}]}}, "should match pattern"),
         ({"splits": {"validation": 0.5, "test": 0.5}}, "leave nothing to train on"),
-        ({"cleaning": {"conflicts": "newest"}}, "newest_by names the column of times where `conflicts` is newest"),
-        ({"cleaning": {"newest_by": "day"}}, "newest_by names the column of times where `conflicts` is newest"),
+        (
+            {"cleaning": {"conflicts": "newest"}},
+            "newest_by names the column of times .*; fix: add newest_by, a column of",
+        ),
+        ({"cleaning": {"newest_by": "day"}}, "newest_by names the column of times .*; fix: leave newest_by out"),
         ({"cleaning": {"id": "number"}}, "newest_by names the column of times .* or rows have an `id`, and only there"),
         (
             {
@@ -113,13 +116,22 @@ def test_it_is_the_same_after_a_round_trip_through_json() -> None:
             {"cleaning": {"conflicts": "newest", "newest_by": "day"}},
             "cleaning.newest_by: day is not among source.columns.keep: none",
         ),
-        ({"splits": {"group_by": "user"}}, "splits.group_by: user is not among source.columns.keep: none"),
+        (
+            {"splits": {"group_by": "user"}},
+            "splits.group_by: user is not among source.columns.keep: none; fix: add it there",
+        ),
         (by_time(validation_from="soon"), "'soon' is no time in ISO 8601; for instance 2026-03-01 or"),
         (by_time(validation_from="0001-01-01T00:00+14:00"), "is no time in ISO 8601"),
         (by_time(validation_from="2026-03-01", test_from="2026-03-01T00:00Z"), "is not before test_from 2026-03-01T00"),
         (by_time(column="day"), "splits.by_time.column: day is not among source.columns.keep: when"),
-        (by_time({"test": 0.3, "salt": "x"}), "test and salt mean nothing with by_time, which says it; leave out one"),
-        (by_time({"frozen": {"files": ["a"]}}), "by_time and frozen both say what the test set is; leave one of them"),
+        (
+            by_time({"test": 0.3, "salt": "x"}),
+            "test and salt mean nothing with by_time, which says it; fix: leave out one",
+        ),
+        (
+            by_time({"frozen": {"files": ["a"]}}),
+            "by_time and frozen both say what the test set is; fix: leave one of them",
+        ),
         ({"splits": {"frozen": {"files": []}}}, "at least 1 item"),
         ({"splits": {"frozen": {}}}, "name the test set either by files, or by column and value"),
         ({"splits": {"frozen": {"column": "a"}}}, "name the test set either by files, or by column and value"),

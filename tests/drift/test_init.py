@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from assets.drift import STEP, champion
+from assets.drift.checks import TESTS
 from assets.store.step import LogEntry
 
 
@@ -57,3 +60,12 @@ def test_each_test_has_a_check_that_does_not_block() -> None:
         "same_separation",
     ]
     assert not any(check.blocking for check in STEP.checks)
+
+
+@pytest.mark.parametrize(
+    ("p", "said"), [(0.3, "p = 0.3 after"), (0.0, "p < 1e-06 after"), (1.8e-17, "p < 1e-06 after")]
+)
+def test_a_chance_that_is_next_to_none_is_not_said_to_be_none(p: float, said: str) -> None:
+    found = {"said": "difference", "effect": 0.2, "least_effect": 0.1, "p_adjusted": p, "alarm": True}
+    measurements = {"reason": "", "level": 0.01, "tests": dict.fromkeys(TESTS, found)}
+    assert all(said in check.judge(measurements, None).message for check in STEP.checks)

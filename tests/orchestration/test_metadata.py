@@ -57,6 +57,12 @@ def test_long_columns_come_last_and_names_first() -> None:
     assert shown(comparisons=comparisons)["comparisons"].startswith("| name | limit | passed | message |\n")
 
 
+def test_cells_are_what_people_read() -> None:
+    table = shown(tests=[{"name": "a", "alarm": True, "effect": 0.25, "length": 1234.5678}])["tests"]
+    assert table.endswith("| a | yes | 0.2500 | 1,234.6 |")
+    assert "reason" not in shown(reason="", rows=3)
+
+
 def test_samples_are_short_enough_to_be_shown_at_once() -> None:
     samples = [{"label": "spam", "text": "word " * 100} for _ in range(5)]
     assert len(shown(samples=samples)["samples"]) < 1000

@@ -124,6 +124,24 @@ def test_other_columns_than_before(read_files: Read) -> None:
     assert read_tables([shard], "rows.feather")["team"].to_pylist() == [None]
 
 
+@pytest.mark.parametrize("mode", ["mirror", "append"])
+def test_other_columns_although_nothing_went(read_files: Read, mode: str) -> None:
+    # Whoever reads a column reads it of every shard.
+    there = {"b.csv": b"text,label,user,team\ntwo,x,bob,red\n"}
+    first = read_files({"a.csv": b"text,label,user,team\none,x,ann,red\n"}, keep=("user",), mode=mode)
+    second = read_files(there, keep=("user",), before=first, mode=mode)
+    third = read_files(there, keep=("team",), before=second, mode=mode)
+    (shard,) = linked(third.folder, GONE if mode == "mirror" else RETAINED)
+    rows = read_tables([shard], "rows.feather")
+    assert (rows["text"].to_pylist(), rows["team"].to_pylist()) == (["one"], [None])
+    # Other columns are no reason by themselves to gather again.
+    fourth = read_files(there, keep=(), before=third, mode=mode)
+    assert linked(fourth.folder, GONE if mode == "mirror" else RETAINED) == [shard]
+    # All files that the retained rows are of are there again.
+    back = {**there, "a.csv": b"text,label,user,team\none,x,ann,red\n"}
+    assert len(read_files(back, keep=("team",), before=second, mode=mode).pairs) == 2
+
+
 def test_nothing_is_remembered_of_nothing(read_files: Read) -> None:
     first = read_files({"a.csv": FIRST})
     assert first.measurements["remembered"] == 0

@@ -263,8 +263,29 @@ def test_drift_is_told_where_it_was_looked_for(release: MakeRelease) -> None:
     assert "Drift" not in Page(release(TRUE, ONE_WRONG).report).text
 
 
+def test_doubtful_labels_are_told_where_they_were_looked_for(release: MakeRelease) -> None:
+    pairs = [{"label": "<ham>", "suggested": "spam", "count": 1200}]
+    review = {"quarantined": 0, "judged": 4000, "suspects": 1200, "pairs": pairs}
+    text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "review": review}).report).text
+    assert "Doubtful labels 1,200 of 4,000 labels (30.0%) are contradicted by the other rows" in text
+    assert "<ham> spam 1,200" in text
+    none = {**review, "suspects": 0, "pairs": []}
+    assert "Doubtful" not in Page(release(TRUE, ONE_WRONG, measured={**measurements(), "review": none}).report).text
+
+
+def test_rows_of_files_that_are_gone_are_told(release: MakeRelease) -> None:
+    text = Page(release(TRUE, ONE_WRONG, measured=measurements(raw={"retained": 1200})).report).text
+    assert "rows read from 2 files and, with 1,200 rows, from files that are gone" in text
+    assert "gone" not in Page(release(TRUE, ONE_WRONG, measured=measurements(raw={"retained": 0})).report).text
+
+
+def test_rows_with_conflicting_labels_are_in_the_table_of_the_quarantine(release: MakeRelease) -> None:
+    assert "expect_text 3 readable 2 conflicting_labels 1" in Page(release(TRUE, ONE_WRONG).report).text
+
+
 def test_the_champion_on_new_rows_is_told_where_it_was_measured(release: MakeRelease) -> None:
     text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "quality": QUALITY}).report).text
+    assert "Macro F1 of champion 0123456789ab on rows" in text
     assert "newest 4,000 2,000 0.8500 0.8300 – 0.8700 ✕ below" in text
     assert "1 before it 300 300 0.9500 0.9200 – 0.9700 ✓ reached" in text
     assert "✕ The alarm stands : 1 of the last 2 batches are below the floor; it stands from 1, the newest" in text

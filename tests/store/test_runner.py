@@ -471,8 +471,19 @@ def test_libraries_that_the_configuration_asks_for_are_in_the_key(open_runner: O
     }
     missing = dataclasses.replace(letters, libraries=lambda _: ("no-such-library",))
     with pytest.raises(
-        ConfigurationError, match=r"no-such-library, which is not installed here\n  fix: pip install no-such"
+        ConfigurationError,
+        match=r"no-such-library, which is not installed here\n  fix: pip install 'no-such-library', or take",
     ):
+        module.code_version(missing, open_runner().config, None)
+
+
+def test_a_library_that_an_extra_brings_is_asked_for_by_the_extra(
+    open_runner: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    required = ["numpy>=2", "Some.Library>=1; extra == 'dev'", "b; extra == 'dev'", "some-library>=1; extra == 'few'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: required)
+    missing = dataclasses.replace(open_runner().chain[0], libraries=lambda _: ("some_library",))
+    with pytest.raises(ConfigurationError, match=r"fix: pip install 'freshtune\[few\]', or take out the setting"):
         module.code_version(missing, open_runner().config, None)
 
 
