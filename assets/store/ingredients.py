@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +165,6 @@ def _version(library: str) -> str:
     return pinned[1]
 
 
-@cache
 def _installed(library: str) -> str:
     try:
         return importlib.metadata.version(library)
