@@ -44,6 +44,24 @@ if TYPE_CHECKING:
 CONFLICTING_LABELS = "conflicting_labels"
 
 
+class Work(NamedTuple):
+    """What is done with each shard, as a part of its own.
+
+    Attributes:
+        function: see `assets.store.step.BuildPart`.
+        done: in a word, for the progress.
+        environment: libraries that matter.
+    """
+
+    function: str
+    done: str
+    environment: tuple[str, ...]
+
+
+MASK = Work("assets.cleaned.masking:mask", "masked", ("pyarrow:major", *MASKING))
+PREPARE = Work("assets.cleaned.shard:prepare", "prepared", ("pyarrow:major",))
+
+
 class Rows(NamedTuple):
     """The accepted rows, in the order of `row_id`.
 
@@ -136,9 +154,9 @@ def clean(
     validated = build.inputs["validated"]
     shards, digests = linked(validated, "shards"), read_links(validated)["shards"]
     form = {"unicode": unicode, "whitespace": whitespace}
-    masked = None if mask_pii is None else _mask(build, digests, {**form, "kinds": list(mask_pii)})
+    masked = None if mask_pii is None else _parts(build, MASK, {**form, "kinds": list(mask_pii)}, digests)
     unprepared = digests if masked is None else [part.digest for part in masked]
-    parts = _prepare(build, unprepared, {**form, "near_duplicates": near_duplicates})
+    parts = _parts(build, PREPARE, {**form, "near_duplicates": near_duplicates}, unprepared)
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather", ["key", "label"])
     frozen = _frozen(build.inputs["raw"], validated) if "raw" in build.inputs else None
@@ -187,23 +205,6 @@ def clean(
     return measured
 
 
-def _mask(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -> list[Part]:
-    assert build.part is not None
-    parts = []
-    with build.progress.bar("shards masked", total=len(shards)) as advance:
-        for shard in shards:
-            parts.append(
-                build.part(
-                    "assets.cleaned.masking:mask",
-                    settings,
-                    inputs={"shard": shard},
-                    environment=("pyarrow:major", *MASKING),
-                )
-            )
-            advance(1)
-    return parts
-
-
 def _measure_masked(build: Build, masked: Sequence[Path], rows: Rows, kinds: Sequence[str]) -> Measurements:
     bits = read_tables(masked, "masked.feather")["kinds"].to_numpy()[rows.at]
     found = {kind: int((bits >> at & 1).sum()) for at, kind in enumerate(kinds)}
@@ -213,16 +214,12 @@ def _measure_masked(build: Build, masked: Sequence[Path], rows: Rows, kinds: Seq
     return {"masked_rows": count, "masked": found}
 
 
-def _prepare(build: Build, shards: Sequence[str], settings: Mapping[str, Any]) -> list[Part]:
+def _parts(build: Build, work: Work, settings: Mapping[str, Any], shards: Sequence[str]) -> list[Part]:
     assert build.part is not None
     parts = []
-    with build.progress.bar("shards prepared", total=len(shards)) as advance:
+    with build.progress.bar(f"shards {work.done}", total=len(shards)) as advance:
         for shard in shards:
-            parts.append(
-                build.part(
-                    "assets.cleaned.shard:prepare", settings, inputs={"shard": shard}, environment=("pyarrow:major",)
-                )
-            )
+            parts.append(build.part(work.function, settings, inputs={"shard": shard}, environment=work.environment))
             advance(1)
     return parts
 

@@ -119,8 +119,8 @@ def remember(build: Build, *, files: Sequence[str], columns: Sequence[str]) -> M
     """Gather the texts that no row has any more.
 
     Content:
-        rows.feather: as a shard has it, in the order of row_id; the label is null. A text is there again if a row has
-            it whose further columns, such as a time or a user, are others now.
+        rows.feather: as a shard has it, in the order of row_id; the label is null. A text that a row has now, but with
+            other further columns (a time, a user), is among them: those of before count still.
         ids.feather: row_id of each.
 
     Args:

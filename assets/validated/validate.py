@@ -55,8 +55,8 @@ def validate(
         quarantine.parquet: row_id, text, label, expectation, detail; has raw's rejected lines too.
         upheld.parquet: row_id of each row whose label people confirmed (readmitted) or gave (relabelled), and `came_as`
             and `label`, the row_id and label that it came with; only where there is one.
-        layout/: links `shards` and `gone`, as raw has them, and at the end of `shards` that of the relabelled rows;
-            rows.feather with `accepted` for each of their rows.
+        layout/: links `shards`, as raw has them, and at the end that of the relabelled rows; rows.feather with
+            `accepted` for each of their rows.
 
     Trace:
         data_docs/index.html, suite.json, result.json.
@@ -233,8 +233,7 @@ def _write(build: Build, settled: Settled, ids: Ids, quarantine: pa.Table) -> No
     pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
     if len(settled.upheld):
         pq.write_table(settled.upheld, build.content / UPHELD, compression="zstd")
-    gone = {name: digests for name, digests in read_links(raw).items() if name == raw_rows.GONE}
-    write_links(build.content, {"shards": settled.shards, **gone})
+    write_links(build.content, {"shards": settled.shards})
     write_table(build.content / "layout" / "rows.feather", pa.table({"accepted": settled.accepted}), compressed=True)
 
 
