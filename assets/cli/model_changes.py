@@ -142,14 +142,27 @@ def _files(runner: Runner, origin: str) -> Iterator[list[Path]]:
             yield sorted(path for path in folder.iterdir() if path.is_file())
 
 
+def _located(client: Any, uri: str) -> str:
+    """Where the artifacts of a registered version are; MLflow itself would look for it in another registry."""
+    name, _, alias = uri.removeprefix("models:/").partition("@")
+    name, _, version = name.partition("/")
+    if not uri.startswith("models:/") or not (alias or version.isdecimal()):
+        return uri
+    if alias:
+        version = client.get_model_version_by_alias(name, alias).version
+    location: str = client.get_model_version_download_uri(name, version)
+    return location
+
+
 def _downloaded(tracking_uri: str, uri: str, folder: Path) -> Path:
     """A model of MLflow's transformers flavour as one folder: weights, configuration and tokenizer."""
     from assets.release.mlflow_access import speaking
 
-    with speaking(tracking_uri):
+    where = {"tracking_uri": tracking_uri, "registry_uri": tracking_uri}
+    with speaking(tracking_uri) as client:
         from mlflow.artifacts import download_artifacts
 
-        place = Path(download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=tracking_uri))
+        place = Path(download_artifacts(artifact_uri=_located(client, uri), dst_path=str(folder), **where))
     described = yaml.safe_load((place / "MLmodel").read_text(encoding="utf-8"))["flavors"]
     if "transformers" not in described:
         raise ConfigurationError(

@@ -13,7 +13,7 @@ from assets.errors import DamagedError
 from assets.release.account import row_account
 from assets.store.code import code_digest
 from assets.store.digests import digest_json
-from assets.store.step import Measurements
+from assets.store.step import Build, Measurements
 from assets.store.store import MEASUREMENTS
 
 if TYPE_CHECKING:
@@ -62,17 +62,32 @@ def origins(fields: Mapping[str, Any], record: Callable[[str], Record | None], t
     for name, each in records.items():
         with suppress(DamagedError):
             traces[name] = trace(each.trace)
-    spec = traces["model"] / "spec.json" if "model" in traces else None
-    started = json.loads(spec.read_bytes())["externals"] if spec is not None and spec.is_file() else {}
     return Origins(
         model=fields["challenger"],
         records=records,
         measurements={name: json.loads((folder / MEASUREMENTS).read_bytes()) for name, folder in traces.items()},
-        base_model=started.get(BASE_MODEL, {}).get("location"),
+        base_model=_base_model(traces["model"]) if "model" in traces else None,
         origin=fields.get("origin", ""),
         checks=fields.get("checks", {}),
         run=fields.get("run"),
     )
+
+
+def origins_of(build: Build) -> Origins:
+    """The same of the challenger, while the gate decides about it: for its card and its report."""
+    base_model = None
+    if build.told is not None and "model" in build.records:
+        base_model = _base_model(build.told(build.records["model"].trace))
+    return Origins(build.digests["model"], build.records, build.measurements, base_model)
+
+
+def _base_model(trace: Path) -> str | None:
+    """Where the model was that a training started from, by the spec that its program ran from."""
+    path = trace / "spec.json"
+    if not path.is_file():
+        return None
+    location: str = json.loads(path.read_bytes())["externals"][BASE_MODEL]["location"]
+    return location
 
 
 def lineage(known: Origins) -> dict[str, Any]:

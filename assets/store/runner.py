@@ -509,6 +509,7 @@ class Runner:
             build,
             variant=partial(self._variant, build.digests),
             stored=partial(self.store.open, "objects"),
+            told=partial(self.store.open, "traces"),
             log=entries,
             measurements={name: found.measurements for name, found in stand.items()},
             records={name: found.record for name, found in stand.items()},
