@@ -86,8 +86,8 @@ def _base_model(trace: Path) -> str | None:
     path = trace / "spec.json"
     if not path.is_file():
         return None
-    location: str = json.loads(path.read_bytes())["externals"][BASE_MODEL]["location"]
-    return location
+    started: Mapping[str, str] = json.loads(path.read_bytes())["externals"].get(BASE_MODEL, {})
+    return started.get("location")
 
 
 def lineage(known: Origins) -> dict[str, Any]:
