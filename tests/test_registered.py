@@ -126,11 +126,18 @@ def test_tags_of_a_version(built: Project) -> None:
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{built.home}/mlflow.db"
-    tags = MlflowClient(tracking_uri=uri, registry_uri=uri).get_model_version("tiny", "1").tags
+    version = MlflowClient(tracking_uri=uri, registry_uri=uri).get_model_version("tiny", "1")
+    tags = version.tags
     found = said(built, "lineage", "1", "--json")
     assert {name: tags[f"freshtune.digest.{name}"] for name in found["digests"]} == found["digests"]
     assert tags["freshtune.rows.train"] == str(found["rows"]["train"])
     assert (tags["freshtune.parent"], tags["freshtune.run"]) == ("base", found["run"])
+    made_from = (
+        (Path(version.source.removeprefix("file://")) / "model_card.md").read_text().partition("## Made from")[2]
+    )
+    assert found["sources"][0]["sha256"][:12] in made_from
+    assert "- started from: base " in made_from
+    assert found["run"] in made_from
 
 
 def test_training_again_to_the_same_bytes_makes_no_version(project: Project) -> None:

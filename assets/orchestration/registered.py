@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
 from assets.release import by_hand, log
-from assets.release.lineage import lineage, origins
+from assets.release.lineage import lineage, origins, summary
 from assets.release.mlflow_access import without_password
 from assets.release.registry import registered_name
 from assets.store.runner import Runner
-
-FILES = 20
-"""Most files of the source that are listed; `freshtune models NAME lineage VERSION --json` has all."""
 
 
 def registry_metadata(runner: Runner) -> dict[str, dg.MetadataValue[Any]]:
@@ -36,7 +32,9 @@ def registry_metadata(runner: Runner) -> dict[str, dg.MetadataValue[Any]]:
     decided = [entry.fields for entry in entries if entry.fields["kind"] == "decision"]
     if decided:
         known = lineage(origins(decided[-1], store.record, lambda trace: store.open("traces", trace)))
-        shown |= _lineage(known)
+        lines = [f"| {what} | {text.replace('|', '/')} |" for what, text in summary(known).items()]
+        if lines:
+            shown["lineage"] = dg.MetadataValue.md("\n".join(["| | |", "| --- | --- |", *lines]))
     return shown
 
 
@@ -45,21 +43,3 @@ def _place(runner: Runner) -> dg.MetadataValue[Any]:
     if uri.startswith(("http://", "https://")):
         return dg.MetadataValue.url(f"{uri.rstrip('/')}/#/models/{name}")
     return dg.MetadataValue.text(f"model {name} in {uri}")
-
-
-def _lineage(known: Mapping[str, Any]) -> dict[str, dg.MetadataValue[Any]]:
-    parent, files = known["parent"], known["sources"]
-    more = f" and {len(files) - FILES:,} more" if len(files) > FILES else ""
-    sources = ", ".join(f"{each['name']} ({each['sha256'][:12]})" for each in files[:FILES])
-    told = {
-        "sources": sources + more,
-        "rows": ", ".join(f"{count:,} {what}" for what, count in known["rows"].items()),
-        "quarantine": ", ".join(f"{count:,} {what}" for what, count in known["quarantine"].items()),
-        "started from": f"{parent['name'] or ''} {parent['digest'][:12]}" if parent else "",
-        **{f"digest of {what}": digest[:12] for what, digest in known["digests"].items()},
-        "run": known["run"] or "",
-    }
-    lines = [f"| {what} | {text.replace('|', '/').strip()} |" for what, text in told.items() if text]
-    if not lines:
-        return {}
-    return {"lineage": dg.MetadataValue.md("\n".join(["| | |", "| --- | --- |", *lines]))}

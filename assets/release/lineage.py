@@ -13,7 +13,7 @@ from assets.errors import DamagedError
 from assets.release.account import row_account
 from assets.store.code import code_digest
 from assets.store.digests import digest_json
-from assets.store.step import Build, Measurements
+from assets.store.step import Measurements
 from assets.store.store import MEASUREMENTS
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SOURCE, BASE_MODEL = "source", "base_model"
 """External inputs of `raw` and of `model`."""
+_FILES = 20  # of the source that a summary lists
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,6 @@ def origins(fields: Mapping[str, Any], record: Callable[[str], Record | None], t
     )
 
 
-def origins_of(build: Build) -> Origins:
-    """The same of the challenger, while the gate decides about it: for its card and its report."""
-    base_model = None
-    if build.told is not None and "model" in build.records:
-        base_model = _base_model(build.told(build.records["model"].trace))
-    return Origins(build.digests["model"], build.records, build.measurements, base_model)
-
-
 def _base_model(trace: Path) -> str | None:
     """Where the model was that a training started from, by the spec that its program ran from."""
     path = trace / "spec.json"
@@ -116,6 +109,25 @@ def lineage(known: Origins) -> dict[str, Any]:
         "checks": {step: dict(found) for step, found in known.checks.items()},
         "run": known.run,
     }
+
+
+def summary(known: Mapping[str, Any]) -> dict[str, str]:
+    """What `lineage` found, for a card or a table: what → a line about it; nothing where nothing is known."""
+    files, parent = known["sources"], known["parent"]
+    more = f" and {len(files) - _FILES:,} more" if len(files) > _FILES else ""
+    failed = [f"{name} of {step}" for step, of in known["checks"].items() for name in of if not of[name]["passed"]]
+    checks = sum(len(of) for of in known["checks"].values())
+    told = {
+        "origin": known["origin"],
+        "sources": ", ".join(f"{each['name']} (sha256 {each['sha256'][:12]})" for each in files[:_FILES]) + more,
+        "rows": ", ".join(f"{count:,} {what}" for what, count in known["rows"].items()),
+        "quarantine": ", ".join(f"{count:,} {what}" for what, count in known["quarantine"].items()),
+        "started from": f"{parent['name'] or ''} {parent['digest'][:12]}".strip() if parent else "",
+        **{f"digest of {what}": digest[:12] for what, digest in known["digests"].items()},
+        "checks": f"{checks - len(failed)} of {checks} passed" + (f"; not {', '.join(failed)}" if failed else ""),
+        "run": known["run"] or "",
+    }
+    return {what: text for what, text in told.items() if text and not (what == "checks" and not checks)}
 
 
 def digests(records: Mapping[str, Record]) -> dict[str, str]:

@@ -148,7 +148,11 @@ def promote(entries: Sequence[LogEntry], model: str, *, by: str, when: str, why:
             fix="name a model that a run has trained and evaluated" if known else "run the pipeline first",
         )
     if champion(entries) == model:
-        raise ConfigurationError(f"model {model!r} is the champion already", where="promote")
+        raise ConfigurationError(
+            f"model {model!r} is the champion already",
+            where="promote",
+            fix="if MLflow says otherwise, `freshtune models NAME restore` sets it back",
+        )
     return {
         "kind": "promote",
         "decision": "promoted",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.release.gate import METRIC_NAMES
-from assets.release.lineage import lineage, origins
+from assets.release.lineage import lineage, origins, summary
 from assets.release.packaging import describe
 from assets.store.step import Settlement
 
@@ -44,7 +44,11 @@ class Registration:
         card = (release / "card.md").read_text(encoding="utf-8")
         # The card says `models:/PIPELINE@champion`: it does not depend on the environment, the registered name does.
         card = card.replace(f"models:/{self.settlement.pipeline}@", f"models:/{self.name}@")
-        tags = self._tags(fields)
+        known = lineage(origins(fields, self.settlement.record, self.settlement.trace))
+        tags = self._tags(fields, known)
+        made_from = [f"- {what}: {text}" for what, text in summary(known).items()]
+        if made_from:
+            card = "\n".join([card.rstrip(), "", "## Made from", "", *made_from, ""])
         self._create_registered_model()
         experiment = self._experiment()
         run = self._run(experiment, fields, tags)
@@ -61,8 +65,7 @@ class Registration:
         )
         return int(made.version)
 
-    def _tags(self, fields: Mapping[str, Any]) -> dict[str, str]:
-        known = lineage(origins(fields, self.settlement.record, self.settlement.trace))
+    def _tags(self, fields: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
         parent = known["parent"] or {"name": None, "digest": None}
         tags = {
             TAG: fields["challenger"],

@@ -509,10 +509,8 @@ class Runner:
             build,
             variant=partial(self._variant, build.digests),
             stored=partial(self.store.open, "objects"),
-            told=partial(self.store.open, "traces"),
             log=entries,
             measurements={name: found.measurements for name, found in stand.items()},
-            records={name: found.record for name, found in stand.items()},
         )
         return _load(step.function)(build, **self._arguments(step))  # type: ignore[no-any-return]
 
@@ -550,6 +548,9 @@ class Runner:
         return outside
 
     def _settles_by(self, step: Step) -> dict[str, Any]:
+        if self.sample is not None:
+            # Nobody outside is told of a sample's model.
+            return {}
         return self._arguments(dataclasses.replace(step, configuration=step.settles_by))
 
 

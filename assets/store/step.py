@@ -183,8 +183,6 @@ class Build:
             digest, verified.
         log: only for a step that decides: the entries so far, oldest first.
         measurements: only for a step that decides: measurements of every step before it, by step.
-        records: only for a step that decides: the record of every step before it, by step.
-        told: only for a step that decides: folder of any trace, by digest, verified; for what it tells people.
         digests: content digest of each input step, for lineage.
     """
 
@@ -201,8 +199,6 @@ class Build:
     stored: Callable[[str], Path] | None = None
     log: tuple[LogEntry, ...] = ()
     measurements: Mapping[str, Measurements] = field(default_factory=dict)
-    records: Mapping[str, Record] = field(default_factory=dict)
-    told: Callable[[str], Path] | None = None
     digests: Mapping[str, str] = field(default_factory=dict)
 
 

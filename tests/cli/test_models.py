@@ -10,6 +10,7 @@ import pytest
 
 from assets.cli import model_changes, model_list
 from assets.errors import StoreError, TransientError
+from assets.release import STEP
 from assets.store.runner import Runner
 from assets.store.step import LogEntry, Settlement
 from assets.store.store import Store
@@ -190,14 +191,16 @@ def test_an_accepted_challenger_waits_for_a_person(freshtune: Freshtune, trained
     store = trained.open_runner("tiny").store
     entries = store.log("test", "tiny")
     # As the gate writes it where promotion is manual.
-    fields = {**entries[1].fields, "decision": "accepted", "champion": entries[2].fields["champion"], "why": ""}
+    fields = {**entries[2].fields, "decision": "accepted", "champion": entries[1].fields["champion"], "why": ""}
     store.append("test", "tiny", LogEntry(3, fields))
     trained.open_runner("tiny").settle()
     shown = freshtune("models", "tiny")
-    assert "Version 2 was accepted by the gate and waits: freshtune models tiny promote 2" in shown.stderr
-    assert (listed(freshtune)["waiting"], listed(freshtune)["champion"]) == (2, 3)
-    assert freshtune("models", "tiny", "promote", "2", "--why", "looked at it").exit_code == 0
-    assert (listed(freshtune)["waiting"], listed(freshtune)["champion"]) == (None, 2)
+    assert "Version 3 was accepted by the gate and waits: freshtune models tiny promote 3" in shown.stderr
+    assert "freshtune models tiny promote 3" in freshtune("run", "tiny").stdout
+    assert (listed(freshtune)["waiting"], listed(freshtune)["champion"]) == (3, 1)
+    assert freshtune("models", "tiny", "promote", "3", "--why", "looked at it").exit_code == 0
+    assert (listed(freshtune)["waiting"], listed(freshtune)["champion"]) == (None, 3)
+    assert "freshtune models tiny promote" not in freshtune("run", "tiny").stdout
 
 
 @pytest.mark.parametrize("dies_in", ["settle", "settled", "append"])
@@ -249,6 +252,18 @@ def test_two_rollbacks_at_once_are_one(freshtune: Freshtune, trained: Tiny, monk
     assert told == ["done", "the promotion log changed at this very moment, and nothing was done"]
     assert listed(freshtune)["champion"] == 1
     assert [entry["kind"] for entry in listed(freshtune)["log"]].count("rollback") == 1
+
+
+def test_nobody_is_told_of_a_sample(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny.config["registry"] = {"webhook": "NEWS_URL"}
+    for sample, told in ((None, {"webhook": "NEWS_URL", "webhook_secret": None}), (5, {})):
+        runner = tiny.open_runner("tiny", sample=sample)
+        seen: list[Settlement] = []
+        chain = [replace(step, settles_by=STEP.settles_by) for step in runner.chain]
+        monkeypatch.setattr(runner, "chain", chain)
+        monkeypatch.setattr("tests.cli.chain.settle", lambda given, seen=seen: seen.append(given) or {})
+        runner.settle()
+        assert [given.settings for given in seen] == [told]
 
 
 def test_another_environment_is_left_alone(freshtune: Freshtune, trained: Tiny) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assets.errors import DamagedError
-from assets.release.lineage import Origins, digests, lineage, origins
+from assets.release.lineage import Origins, digests, lineage, origins, summary
 from assets.store.digests import write_json
 from assets.store.store import Record
 from tests.release.material import entry, measurements
@@ -75,6 +75,21 @@ def test_of_a_model_from_elsewhere_nothing_is_known() -> None:
         [],
         {},
     )
+
+
+def test_a_summary() -> None:
+    checks = {"splits": {"no_leak": {"passed": True}, "balanced": {"passed": False}}}
+    told = summary(lineage(Origins("m", records(), measurements(), "base", checks=checks, run="r")))
+    assert told["sources"] == "a.csv (sha256 1), b.csv (sha256 2)"
+    assert told["rows"].startswith("109 read, 90 kept, 6 quarantined, 13 merged, 60 train")
+    assert told["started from"] == "base digest-of-ba"
+    assert told["checks"] == "1 of 2 passed; not balanced of splits"
+    assert set(told) == {"sources", "rows", "quarantine", "started from", "checks", "run"} | {
+        f"digest of {what}" for what in ("data", "code", "configuration", "environment")
+    }
+    assert summary(lineage(Origins("m", {}, {}, origin="elsewhere"))) == {"origin": "elsewhere"}
+    many = replace(record("raw"), files={"source": {f"{at:02}.csv": ["1", 1] for at in range(23)}})
+    assert summary(lineage(Origins("m", {"raw": many}, {})))["sources"].endswith(" and 3 more")
 
 
 @pytest.mark.parametrize(
