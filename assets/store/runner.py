@@ -308,7 +308,12 @@ class Runner:
                 _load(step.preflight)(**self._arguments(step))
 
     def judge(self, step: Step, measurements: Measurements) -> dict[str, Outcome]:
-        """Evaluate a step's checks from its measurements and the present configuration."""
+        """Evaluate a step's checks from its measurements and the present configuration.
+
+        Those of a step that decides also get what was settled last, under `settled`.
+        """
+        if step.decides:
+            measurements = {**measurements, "settled": self.store.settled(self.environment, self.name) or {}}
         return {check.name: check.judge(measurements, self.config) for check in step.checks}
 
     def stands_for(self, step: Step) -> Record | None:
