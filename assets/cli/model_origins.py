@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_library
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,7 +66,7 @@ def show_lineage(found: Mapping[str, Any], *, json: bool) -> None:
         branch = tree.add(Text(title, style="bold"))
         for line in lines:
             branch.add(Text(line))
-    output().print(tree, soft_wrap=True)
+    output().print(tree)
 
 
 def _branches(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -84,7 +85,7 @@ def _branches(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         yield "steps", steps
     settings = {what: value for each in found["steps"] for what, value in each["configuration"].items()}
     if settings:
-        yield "settings", [f"{what} = {value}" for what, value in settings.items()]
+        yield "settings", [f"{what} = {_setting(value)}" for what, value in settings.items()]
     libraries = {what: value for each in found["steps"] for what, value in each["environment"].items()}
     if libraries:
         yield "environment", [", ".join(f"{name} {number}" for name, number in sorted(libraries.items()))]
@@ -102,6 +103,11 @@ def _branches(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
         for each in found["decisions"]
     ]
     yield "decisions", said
+
+
+def _setting(value: Any) -> str:
+    """A setting as the YAML could have it."""
+    return json_library.dumps(value, ensure_ascii=False)
 
 
 def _data_branches(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

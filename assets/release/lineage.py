@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SOURCE, BASE_MODEL = "source", "base_model"
 """External inputs of `raw` and of `model`."""
+SIDES = ("train", "validation", "test")
 _FILES = 20  # of the source that a summary lists
 
 
@@ -96,12 +97,12 @@ def lineage(known: Origins) -> dict[str, Any]:
     """
     records, measured = known.records, known.measurements
     raw, model = records.get("raw"), records.get("model")
-    splits = measured.get("splits", {})
+    sides = measured.get("splits", {}).get("rows", {})
     return {
         "model": known.model,
         "origin": known.origin,
         "sources": _files(raw.files.get(SOURCE, {})) if raw else [],
-        "rows": {**_account(measured), **splits.get("rows", {})},
+        "rows": {**_account(measured), **{side: sides[side] for side in SIDES if side in sides}},
         "quarantine": measured.get("validated", {}).get("quarantined_by_expectation", {}),
         "parent": _parent(model, known.base_model) if model else None,
         "steps": [_step(name, record) for name, record in records.items()],

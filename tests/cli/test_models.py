@@ -298,3 +298,9 @@ def test_news_that_was_not_delivered(freshtune: Freshtune, trained: Tiny, monkey
     assert freshtune("run", "tiny").exit_code == 0
     assert not trained.open_runner("tiny").plan().to_run
     assert len(trained.open_runner("tiny").store.log("test", "tiny")) == 4, "nothing is decided again"
+
+
+def test_intervals_where_there_are_such(freshtune: Freshtune, trained: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_list, "scores_of", lambda *_: {"intervals": {"f1_macro": [0.93, 0.97]}})
+    assert "0.9500 (0.9300–0.9700)" in freshtune("models", "tiny").stdout
+    assert listed(freshtune)["versions"][0]["intervals"] == {"f1_macro": [0.93, 0.97]}
