@@ -499,6 +499,8 @@ class Runner:
             stored=partial(self.store.open, "objects"),
             log=entries,
             measurements={name: found.measurements for name, found in measured.items() if found is not None},
+            ingredients={name: found.record.ingredients for name, found in measured.items() if found is not None},
+            settings=self.config.model_dump(mode="json", exclude_none=True),
         )
         return _load(step.function)(build, **self._arguments(step))  # type: ignore[no-any-return]
 

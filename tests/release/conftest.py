@@ -21,7 +21,15 @@ from assets.store.step import Build, LogEntry, Measurements
 from assets.store.store import Store
 from tests.chains import pieces
 from tests.conftest import MakeBuild
-from tests.release.material import CHAIN, LABELS, measurements, write_evaluation, write_model
+from tests.release.material import (
+    CHAIN,
+    LABELS,
+    METRICS,
+    measurements,
+    write_evaluation,
+    write_json,
+    write_model,
+)
 from tests.tiny import make_splits
 
 Answers = Sequence[str]
@@ -116,6 +124,11 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
                 further = {len(true): "train", **(same_texts or {})}
                 rows = [(f"text {at}", true[0]) for at in (*range(len(true)), *further)]
                 return make_splits(store, rows, [*sides, *further.values()])
+            if digest.startswith("content-"):
+                write_json(
+                    base / digest / "decision.json", {"decision": "promoted", "metrics": dict.fromkeys(METRICS, 0.5)}
+                )
+                return base / digest
             return write_model(base / digest, champion_labels)
 
         # The further row of the champion's training rows is there still.
