@@ -215,13 +215,11 @@ def _thresholds(thresholds: Json | None) -> Json | None:
     if not thresholds or not thresholds["curve"]:
         return None
     there = {name: title for name, title in _MEASURES.items() if name in thresholds["curve"][0]}
-    points = [
-        {
-            "threshold": point["threshold"],
-            "said": f"{point['threshold']:.3f}: {', '.join(f'{title} {point[name]:.4f}' for name, title in there.items())}",
-        }
-        for point in thresholds["curve"]
-    ]
+
+    def said(point: Mapping[str, float]) -> str:
+        return f"{point['threshold']:.3f}: {', '.join(f'{title} {point[name]:.4f}' for name, title in there.items())}"
+
+    points = [{"threshold": point["threshold"], "said": said(point)} for point in thresholds["curve"]]
     goal = thresholds["goal"]
     return {
         **thresholds,

@@ -21,6 +21,7 @@ from assets.store.step import Build, LogEntry, Measurements
 from assets.store.store import Store
 from tests.chains import pieces
 from tests.conftest import MakeBuild
+from tests.release.evaluated import write_all
 from tests.release.material import (
     CHAIN,
     LABELS,
@@ -77,7 +78,8 @@ MakeRelease = Callable[..., Release]
 def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRelease:
     """Decide about a challenger called `new`, by what it, the champion and the baseline answer.
 
-    Plots take longer than all the rest and are left out unless `draw`.
+    Plots take longer than all the rest and are left out unless `draw`. What an evaluation may further write is there
+    with the text `beside` in it.
 
     Every model that the log names is stored unless it is `lost`, and answers `champion`; its splits put the test rows
     of `trained_on` (by place), and a further row, into train or validation, and rows of another identifier with the
@@ -106,6 +108,7 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         above_baseline: float | None = None,
         below_champion: float | None = 0.0,
         draw: bool = False,
+        beside: str | None = None,
     ) -> Release:
         base = tmp_path / f"inputs-{len(list(tmp_path.iterdir()))}"
         evaluated: list[str] = []
@@ -150,6 +153,8 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
             variant=variant,
             stored=stored,
         )
+        if beside is not None:
+            write_all(build.inputs["evaluation"], labels, beside)
         with monkeypatch.context() as patch:
             for plot in () if draw else ("confusion", "curve"):
                 patch.setattr(plots, plot, lambda *_: "<svg></svg>")

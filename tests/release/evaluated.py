@@ -72,5 +72,27 @@ def _slice(name: str, rows: int) -> dict[str, Any]:
         "rows": rows,
         "small": rows < 30,
         "metrics": dict.fromkeys(METRICS, 0.9),
-        "intervals": dict.fromkeys(METRICS, [0.85, 0.94]),
+        "intervals": {name: [0.85, 0.94] for name in METRICS},
+    }
+
+
+def compared(decision: dict[str, Any], flips: Sequence[str], hostile: str = "") -> dict[str, Any]:
+    """Make a decision as the gate writes it down where it compares differences, slices and rows."""
+    judged = {"difference": 0.0123, "interval": [-0.002, 0.027], "method": f"paired bootstrap{hostile}", "rows": 1000}
+    champion = {
+        "name": "champion",
+        "passed": True,
+        "value": 0.91,
+        "limit": 0.8927,
+        "message": f"macro F1 is 0.0123 above the champion{hostile}",
+        **judged,
+    }
+    budget = {"name": "latency", "passed": True, "value": 12.0, "limit": 50.0, "message": f"12 ms a row{hostile}"}
+    others = [each for each in decision["comparisons"] if each["name"] not in {"champion", "latency"}]
+    sliced = {"name": f"source: mail{hostile}", "rows": 800, "difference": -0.02, "interval": [-0.05, 0.01], "p": 0.2}
+    return {
+        **decision,
+        "comparisons": [*others, champion, budget],
+        "slices": [{**sliced, "adjusted_p": 0.4, "worse": True}],
+        "flips": {"only_challenger": 3, "only_champion": 2, "both_wrong_differently": 0, "rows": list(flips)},
     }

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tests.release.conftest import MakeRelease
-from tests.release.material import DRIFT, LABELS, QUALITY, entry, measurements
+from assets.release import report
+from assets.release.decide import SameRows
+from tests.release.conftest import MakeRelease, Release
+from tests.release.evaluated import HOSTILE, compared
+from tests.release.material import DRIFT, LABELS, METRICS, QUALITY, entry, measurements
 
 TRUE = ["ham"] * 6 + ["spam"] * 4
 ONE_WRONG = ["spam", *TRUE[1:]]
@@ -299,3 +305,68 @@ def test_the_champion_on_new_rows_is_told_where_it_was_measured(release: MakeRel
     text = Page(release(TRUE, ONE_WRONG, measured={**measurements(), "quality": nothing}).report).text
     assert "Nothing was measured: no champion yet." in text
     assert "newly labelled" not in Page(release(TRUE, ONE_WRONG).report).text
+
+
+def full(made: Release, hostile: str = "") -> str:
+    """The page of a release again, with everything that the gate may write down and rows that only the champion has."""
+    metrics = json.loads((made.build.inputs["evaluation"] / "metrics.json").read_text(encoding="utf-8"))
+    predictions = made.build.inputs["evaluation"] / "predictions.parquet"
+    table = pq.read_table(predictions)
+    if "confidence" not in table.column_names:
+        pq.write_table(table.append_column("confidence", pa.array([0.8] * len(table))), predictions)
+    decision = compared(made.decision, table["row_id"].to_pylist()[:1], hostile)
+    scores = dict.fromkeys(METRICS, 0.9)
+    same = SameRows(10, 0, challenger=scores, champion=scores, only_challenger=3, only_champion=2)
+    report.write(made.build, {**decision, "champion_metrics": scores}, metrics, made.result["account"], same)
+    return made.report
+
+
+SECTIONS = {
+    "findings": "Strengths and weaknesses Strengths It finds 98 % of spam. Weaknesses, and what to do Short texts",
+    "slices": "length: short few rows 9 0.9000 0.8500 – 0.9400",
+    "calibration": "Before calibration 0.0810 After calibration, as used 0.0210",
+    "threshold": "“spam” is answered where its confidence is at least 0.3500. Chosen on the validation rows",
+}
+
+
+def test_what_the_evaluation_wrote_is_told_and_what_it_did_not_is_left_out(release: MakeRelease) -> None:
+    text = Page(full(release(TRUE, ONE_WRONG, champion=TRUE, log=OLD, beside=""))).text
+    old = release(TRUE, ONE_WRONG, champion=TRUE, log=OLD).report
+    for anchor, said in SECTIONS.items():
+        assert said in text
+        assert f'id="{anchor}"' not in old
+        assert f'href="#{anchor}"' not in old
+    assert "accuracy on 10 test rows is 0.9000 (95 % interval 0.8600 – 0.9300)" in text
+    assert "ham spam 14 7.0%" in text
+    assert "interval" not in Page(old).text.replace("95 % interval Needed", "")
+
+
+def test_what_the_gate_judged_is_told(release: MakeRelease) -> None:
+    text = Page(full(release(TRUE, ONE_WRONG, champion=TRUE, log=OLD, beside=""))).text
+    assert "(paired bootstrap) +0.0123 −0.0020 – +0.0270 ≥ −0.0050 ✓ met" in text
+    assert "Latency 12 ms a row 12.0000 – ≤ 50.0000 ✓ met" in text
+    assert "source: mail 800 0.9000 0.8500 – 0.9400 −0.0200 −0.0500 – +0.0100 ✕ yes" in text
+    assert "text 0 ham spam 90.0 % was right" in text or "was right" in text
+
+
+def test_no_text_gets_out_of_its_place(release: MakeRelease) -> None:
+    made = release(TRUE, ONE_WRONG, champion=TRUE, log=OLD, beside=HOSTILE, texts=[HOSTILE] * 10, draw=True)
+    page = Page(full(made, HOSTILE))
+    assert page.tags.count("script") == 2
+    assert "b" not in page.tags[page.tags.index("h2") :]
+    assert page.text.count("<script>alert('x')</script>") > 8
+
+
+def test_equal_inputs_give_equal_pages(release: MakeRelease) -> None:
+    made = release(TRUE, ONE_WRONG, champion=TRUE, log=OLD, beside="", draw=True)
+    first, again = (re.sub(r"<span>[^<]* UTC</span>", "", full(made)) for _ in range(2))
+    assert first == again
+
+
+def test_the_navigation_leads_to_what_is_there(release: MakeRelease) -> None:
+    page = Page(full(release(TRUE, ONE_WRONG, champion=TRUE, log=OLD, beside="")))
+    anchors = [value[1:] for name, value in page.attributes if name == "href"]
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(anchors) > 8
+    assert set(anchors) <= set(ids)
+    assert len(ids) == len(set(ids))

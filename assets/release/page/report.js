@@ -68,7 +68,7 @@
 
   // Rows are searched by their words and chosen by their labels; of many only the first are shown until asked for.
   const page = 20;
-  for (const tools of all("form.tools")) {
+  for (const tools of all("form.tools[data-table]")) {
     const table = document.getElementById(tools.dataset.table);
     const more = tools.parentElement.querySelector("button.more");
     const said = tools.querySelector("output");
