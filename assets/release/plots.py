@@ -32,7 +32,7 @@ _CONFIG: Spec = {
         "domainColor": _LINE,
         "tickColor": _LINE,
     },
-    "legend": {"labelColor": _INK, "labelFontSize": 12, "orient": "top", "title": None, "symbolStrokeWidth": 2},
+    "legend": {"labelColor": _INK, "labelFontSize": 12, "orient": "top", "title": None, "columnPadding": 28},
     "title": {"anchor": "start", "color": _MUTED, "fontSize": 12, "fontWeight": "normal"},
 }
 _MOST_LABELS_WITH_SHARES = 8
@@ -146,7 +146,7 @@ def curve(history: Mapping[str, Any], metric: str, metric_name: str) -> str:
         }
         for epoch in epochs
     ]
-    x = {
+    x: Spec = {
         "field": "step",
         "type": "quantitative",
         "axis": {"grid": False, "format": ",d", "tickMinStep": 1, "tickCount": 6},
@@ -415,7 +415,7 @@ def _rows(count: int) -> str:
 def _svg(spec: Spec, title: str) -> str:
     from vl_convert import vegalite_to_svg
 
-    drawn = vegalite_to_svg({"background": None, "config": _CONFIG, "padding": 4, **spec}, allowed_base_urls=[])
+    drawn = vegalite_to_svg({"background": None, "config": _CONFIG, "padding": 10, **spec}, allowed_base_urls=[])
     # Without a fixed size it is as wide as its place on the page; the font is the page's.
     size = re.match(r'<svg [^>]*width="([\d.]+)" height="([\d.]+)"', drawn)
     assert size is not None
