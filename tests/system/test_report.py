@@ -27,7 +27,7 @@ NEW = ["spam"] * 25 + TRUE[25:-4] + ["ham"] * 4
 @pytest.fixture(params=["light", "dark"])
 def page(request: pytest.FixtureRequest, release: MakeRelease, tmp_path: Path) -> Iterator[Page]:
     """The open report; an error in its console, or a request for anything else, fails the test."""
-    texts = [f"text {at}{' prize' if at == 3 else ''}" for at in range(len(TRUE))]
+    texts = [f"text {at}{' prize' if at == 3 else ''}{' long' * 80 * (at == 5)}" for at in range(len(TRUE))]
     log = (entry(0, "old", "old"), entry(1, "old", "old"))
     made = release(TRUE, NEW, champion=TRUE, log=log, beside="", texts=texts, draw=True)
     path = tmp_path / "report.html"
@@ -90,3 +90,4 @@ def test_it_fits_a_telephone_and_a_sheet_of_paper(page: Page) -> None:
     expect(page.locator("form.tools").first).to_be_hidden()
     expect(page.locator("nav")).to_be_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    expect(page.locator("#answers summary")).to_be_visible()
