@@ -3,8 +3,10 @@
 - Accuracy: Wilson's score interval (Wilson 1927).
 - Difference of two accuracies: Tango's score interval (Tango 1998, Statistics in Medicine 17, 891).
 - Macro averages: delta method after pseudo-counts, as Agresti and Coull (1998) and Agresti and Min (2005) add them to
-  proportions: four rows (two right, two wrong) for one model, two for a pair, shared out evenly to the labels. Without
-  them the interval of a model without errors has no width. The interval is around the estimate with pseudo-counts.
+  proportions: four rows (two right, two wrong) for one model, six for a pair, shared out evenly to the labels. They
+  add two for a pair, but then a model that is worse by a margin passes in up to 7 % of simulated cases instead of 5 %.
+  Without pseudo-counts the interval of a model without errors has no width. The interval is around
+  the estimate with pseudo-counts.
 
 Nothing is drawn at random, so equal rows give equal intervals.
 """
@@ -181,7 +183,7 @@ def macro_difference(
         np.concatenate([diagonal, own, other, other]),
         np.concatenate([diagonal, other, own, other]),
     )
-    share = 0.5 / classes
+    share = 1.5 / classes
     added = np.concatenate([np.full(classes, share), np.full(3 * len(own), share / (classes - 1))])
     true, new, old, counts = _with(cells, more, counts, added)
     (one, of_one), (two, of_two) = (_macro(metric, true, said, counts, classes) for said in (new, old))

@@ -97,6 +97,8 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         floor: float | None = None,
         above_baseline: float | None = None,
         below_champion: float | None = 0.0,
+        promote_if: str | None = None,
+        margin: float | None = None,
         draw: bool = False,
     ) -> Release:
         base = tmp_path / f"inputs-{len(list(tmp_path.iterdir()))}"
@@ -141,7 +143,13 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
             for plot in () if draw else ("confusion", "curve"):
                 patch.setattr(plots, plot, lambda *_: "<svg></svg>")
             result = decide(
-                build, metric=metric, floor=floor, above_baseline=above_baseline, below_champion=below_champion
+                build,
+                metric=metric,
+                floor=floor,
+                above_baseline=above_baseline,
+                below_champion=below_champion,
+                promote_if=promote_if,
+                margin=margin,
             )
         return Release(build, result, evaluated)
 
