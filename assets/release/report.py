@@ -41,6 +41,7 @@ _CONDITIONS = {
     "floor": "Reaches the floor",
     "baseline": "Better than the baseline",
     "champion": "Not worse than the champion",
+    "proven": "Proven against the champion",
     "rolled_back": "Was not rolled back",
 }
 

@@ -107,6 +107,8 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         floor: float | None = None,
         above_baseline: float | None = None,
         below_champion: float | None = 0.0,
+        promote_if: str | None = None,
+        margin: float | None = None,
         draw: bool = False,
         beside: str | None = None,
     ) -> Release:
@@ -159,7 +161,13 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
             for plot in () if draw else ("confusion", "curve"):
                 patch.setattr(plots, plot, lambda *_: "<svg></svg>")
             result = decide(
-                build, metric=metric, floor=floor, above_baseline=above_baseline, below_champion=below_champion
+                build,
+                metric=metric,
+                floor=floor,
+                above_baseline=above_baseline,
+                below_champion=below_champion,
+                promote_if=promote_if,
+                margin=margin,
             )
         return Release(build, result, evaluated)
 
