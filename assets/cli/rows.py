@@ -87,6 +87,10 @@ OfFile = Annotated[
     str | None, typer.Option("--file", metavar="FILE", help="Trace rows of this file of the source, by name or sha256.")
 ]
 
+Everywhere = Annotated[
+    bool, typer.Option("--everywhere", help="With --text: list the files of freshtune that hold the text instead.")
+]
+
 
 def rows(
     name: Name,
@@ -104,6 +108,7 @@ def rows(
     import_file: Import = None,
     text: Whole = None,
     file: OfFile = None,
+    everywhere: Everywhere = False,
     json: Json = False,
 ) -> None:
     """Look at the rows that are kept out, rule on them, and see what became of rows in every model.
@@ -117,19 +122,13 @@ def rows(
     """
     if verb is Verb.TRACE:
         others = (expectation, label, limit, export, format, relabel, why, import_file)
-        _trace(
-            name,
-            row_ids or [],
-            text,
-            file,
-            fits=all(each is None for each in others) and not (readmit or drop),
-            json=json,
-        )
+        fits = all(each is None for each in others) and not (readmit or drop)
+        if everywhere and text is not None and fits and not (row_ids or file):
+            _search(name, text, json=json)
+        else:
+            _trace(name, row_ids or [], text, file, fits=fits and not everywhere, json=json)
         return
-    if text is not None or file is not None:
-        raise ConfigurationError(
-            "--text and --file are for trace only", where="rows", fix=f"freshtune rows {name} {Verb.TRACE} --text TEXT"
-        )
+    _refuse_tracing(name, text, file, everywhere=everywhere)
     looks, rules = (expectation, label, limit, export, format), (row_ids, readmit, relabel, drop, why, import_file)
     if verb is not Verb.RULE and any(rules):
         raise ConfigurationError(
@@ -152,6 +151,20 @@ def rows(
     if verb is Verb.RULE:
         _rule(runner, row_ids or [], relabel, drop=drop, why=why, import_file=import_file, json=json)
         return
+    _look(runner, verb, expectation, label, limit, export, kind, json=json)
+
+
+def _look(
+    runner: Runner,
+    verb: Verb,
+    expectation: str | None,
+    label: str | None,
+    limit: int | None,
+    export: Path | None,
+    kind: ExportFormat | None,
+    *,
+    json: bool,
+) -> None:
     from assets.cli import doubtful  # imports pyarrow
 
     found = doubtful.suspects(runner) if verb is Verb.REVIEW else doubtful.quarantined(runner)
@@ -334,10 +347,21 @@ def _outcome(ruling: Ruling) -> str:
     return "drop" if ruling.action == "drop" else f"readmit as {ruling.label}"
 
 
+def _refuse_tracing(name: str, text: str | None, file: str | None, *, everywhere: bool) -> None:
+    if text is not None or file is not None or everywhere:
+        raise ConfigurationError(
+            "--text, --file and --everywhere are for trace only",
+            where="rows",
+            fix=f"freshtune rows {name} {Verb.TRACE} --text TEXT",
+        )
+
+
 def _trace(name: str, row_ids: Sequence[str], text: str | None, file: str | None, *, fits: bool, json: bool) -> None:
     if not fits or not (row_ids or text is not None or file is not None):
         raise ConfigurationError(
-            "trace takes ROW_ID, --text or --file, and --json" if not fits else "trace needs rows",
+            "trace takes ROW_ID, --text or --file, and --json; or --text and --everywhere"
+            if not fits
+            else "trace needs rows",
             where="rows",
             fix=f'freshtune rows {name} {Verb.TRACE} ROW_ID, or --text "the whole text", or --file NAME',
         )
@@ -363,3 +387,20 @@ def _trace(name: str, row_ids: Sequence[str], text: str | None, file: str | None
     console.print(listed)
     if len(found) > SHOWN:
         console.print(f"\n{SHOWN} of {len(found):,} rows; --json has all of them.", soft_wrap=True)
+
+
+def _search(name: str, text: str, *, json: bool) -> None:
+    from assets.cli.everywhere import search  # imports pyarrow
+
+    runner = session.open_runner(name)
+    files, away = search(runner, text)
+    if json:
+        print_json({"pipeline": runner.name, "files": [str(path) for path in files], "not_searched": away})
+        return
+    console = output()
+    for path in files:
+        console.print(str(path), soft_wrap=True, markup=False)
+    count = "1 file of freshtune holds" if len(files) == 1 else f"{len(files):,} files of freshtune hold"
+    messages().print(f"{count} the text; the source itself was not searched.", soft_wrap=True)
+    for url in away:
+        messages().print(f"Not on this machine, and not searched: {url}", style="yellow", soft_wrap=True, markup=False)

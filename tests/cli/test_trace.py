@@ -16,6 +16,7 @@ from assets.session import open_runner
 from assets.splits.rows import read_side
 from assets.splits.rule import SIDES
 from assets.store import ingredients
+from assets.store.links import linked
 from assets.store.step import LogEntry
 from tests.chains import pieces
 from tests.cli.conftest import Freshtune
@@ -156,11 +157,24 @@ def test_what_the_store_has_lost_is_said(project: Project, freshtune: Freshtune)
     assert "is damaged" in row["models"][0]["detail"]
 
 
+def test_files_that_hold_a_text_are_listed(project: Project, freshtune: Freshtune) -> None:
+    made = project.decide("m1")
+    (shard,) = linked(made["raw"], "shards")
+    found = freshtune("rows", "tiny", "trace", "--text", "see you  at ten", "--everywhere", "--json")
+    files = json.loads(found.stdout)["files"]
+    assert str(shard / "rows.feather") in files
+    assert all(Path(each).is_relative_to(project.folder / "home") for each in files)
+    none = freshtune("rows", "tiny", "trace", "--text", "never seen anywhere", "--everywhere")
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert "0 files of freshtune hold the text; the source itself was not searched." in none.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ((), "trace needs rows"),
         (("--text", "x", "--drop"), "trace takes ROW_ID, --text or --file, and --json"),
+        (("--file", "a.csv", "--everywhere"), "or --text and --everywhere"),
         (("xyz",), "'xyz' is no row_id; accepted: the first of its 32 digits 0-9 and a-f"),
         (("--text", "never seen"), "no row of any model or of the source as it was last read is meant"),
     ],
@@ -171,4 +185,4 @@ def test_wrong_use(project: Project, freshtune: Freshtune, options: tuple[str, .
     assert result.exit_code == 2
     assert said in result.stderr
     other = freshtune("rows", "tiny", "quarantine", "--text", "x")
-    assert "--text and --file are for trace only" in other.stderr
+    assert "--text, --file and --everywhere are for trace only" in other.stderr
