@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.automation import Freshness, Schedule, Sensor
+from assets.config.registry import Registry
 from assets.config.section import Section
 from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
@@ -374,6 +375,8 @@ class Pipeline(Section):
     """How the model is fine-tuned."""
     gate: Gate = Gate()
     """When a challenger becomes the champion."""
+    registry: Registry = Registry()
+    """Who is told when it did."""
     drift: Drift | None = None
     """When new rows count as different from the champion's, or null for no comparison; `{}` has sound values."""
     quality: Quality | None = None

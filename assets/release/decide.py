@@ -64,6 +64,8 @@ def decide(
     same_rows = _against(build, before, metrics) if before and before != challenger else None
 
     comparisons = _compare(build.pipeline, metrics, same_rows, metric, floor, above_baseline, below_champion)
+    if before and log.adopted(build.log, before):
+        comparisons = [gate.of_unknown_rows(each) if each.name == "champion" else each for each in comparisons]
     if gone := log.rolled_back(build.log):
         comparisons.append(gate.not_rolled_back(was_rolled_back=challenger in gone))
     verdict = gate.decide(challenger, before, comparisons)
