@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from assets.evaluation.intervals import macro_difference, macro_interval, tango, wilson
+from assets.evaluation.intervals import holm, macro_difference, macro_interval, mcnemar_worse, tango, wilson
 
 LABELS = {"balanced": (0.5, 0.5), "imbalanced": (0.9, 0.1), "four": (0.25, 0.25, 0.25, 0.25)}
 ROWS = (200, 1_000, 5_000)
@@ -27,6 +27,12 @@ ACCURACIES = (0.80, 0.90, 0.95, 0.99)
 MARGIN = 0.01
 SPARSE = 30
 """Cells with fewer expected errors for each label, on average, count as sparse."""
+
+SLICES = (2, 5, 20)
+"""Slices of each of two declarations: every row is in one of either, and they overlap."""
+ALARM = 0.05
+HARM = 0.10
+"""How much less accurate the new model is on the one slice that is worse, where one is."""
 
 Array = npt.NDArray[Any]
 
@@ -98,6 +104,29 @@ def simulate(shares: tuple[float, ...], rows: int, accuracy: float, worse: float
     return found
 
 
+def simulate_slices(slices: int, rows: int, accuracy: float, harm: float, draws: int, seed: int) -> Any:
+    """Draw test sets that lie in slices; share of draws in which a slice alarms.
+
+    Sizes of slices go down as 1, 1/2, 1/3, … The models are equally good and half of their errors are the same; with
+    `harm` the new one loses so much accuracy on the largest slice of the first declaration.
+    """
+    share = 1 / np.arange(1, slices + 1)
+    share = share / share.sum()
+    either = np.full((slices, slices, 2), (1 - accuracy) / 2)
+    either[0, :, 1] += harm
+    both_alike = 1 - either.sum(-1, keepdims=True)
+    joint = (share[:, None] * share[None, :])[..., None] * np.concatenate([either, both_alike], axis=-1)
+    counts = np.random.default_rng(seed).multinomial(rows, joint.ravel(), size=draws).reshape(draws, *joint.shape)
+    gained, lost = (np.concatenate([counts[..., at].sum(1), counts[..., at].sum(2)], axis=1) for at in (0, 1))
+    chances = mcnemar_worse(gained, lost)
+    alarms = [min(holm({str(at): p for at, p in enumerate(each)}).values()) <= ALARM for each in chances.tolist()]
+    return {
+        "alarm": float(np.mean(alarms)),
+        "uncorrected": float((chances <= ALARM).any(1).mean()),
+        "lower_score": float((gained < lost).any(1).mean()),
+    }
+
+
 def held(limits: tuple[Array, Array], truth: float) -> float:
     """Share of the intervals that hold the truth."""
     return float(((limits[0] <= truth + 1e-12) & (truth - 1e-12 <= limits[1])).mean())
@@ -114,6 +143,14 @@ def measure(draws: int) -> dict[str, Any]:
                 {"labels": name, "rows": rows, "accuracy": accuracy, "worse": worse, "metric": metric, "sparse": sparse}
                 | found
             )
+    sliced = [
+        {"slices": 2 * slices, "rows": rows, "accuracy": accuracy, "harm": harm}
+        | simulate_slices(slices, rows, accuracy, harm, min(draws, 5_000), seed)
+        for seed, (slices, rows, accuracy, harm) in enumerate(
+            itertools.product(SLICES, ROWS, (0.80, 0.95), (0.0, HARM)), 9_000
+        )
+    ]
+    as_good = [cell for cell in sliced if not cell["harm"]]
     equal, lesser = ([cell for cell in cells if (cell["worse"] > 0) == less] for less in (False, True))
     dense = [cell for cell in cells if not cell["sparse"]]
     both = ("coverage", "coverage_difference")
@@ -122,6 +159,7 @@ def measure(draws: int) -> dict[str, Any]:
         at_most("most coverage where not sparse", max(cell[name] for cell in dense for name in both), 0.97),
         at_most("better promotes an equal model", max(cell["better"] for cell in equal), 0.033),
         at_most("not_worse promotes a model worse by the margin", worst(lesser, "not_worse_at_margin"), 0.06),
+        at_most("a slice alarms falsely", worst(as_good, "alarm"), 0.06),
     ]
     return {
         "repetitions": draws,
@@ -130,7 +168,10 @@ def measure(draws: int) -> dict[str, Any]:
         "seconds": time.perf_counter() - started,
         "higher_score_promotes_an_equal_model": worst(equal, "higher_score"),
         "higher_score_promotes_a_worse_model": worst(lesser, "higher_score"),
+        "uncorrected_slices_alarm_falsely": worst(as_good, "uncorrected"),
+        "some_slice_scores_lower_by_chance": worst(as_good, "lower_score"),
         "cells": cells,
+        "slices": sliced,
         "targets": targets,
     }
 
@@ -158,7 +199,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = measure(arguments.repetitions)
     if not arguments.json:
-        for cell in results["cells"]:
+        for cell in [*results["cells"], *results["slices"]]:
             print(" ".join(f"{value:.3f}" if isinstance(value, float) else str(value) for value in cell.values()))
     print(json.dumps(results))
 

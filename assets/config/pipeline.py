@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.automation import Freshness, Schedule, Sensor
+from assets.config.gate import Gate
 from assets.config.registry import Registry
 from assets.config.section import Section
 from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
 PLACES = ("files", "sql", "huggingface")
 """Fields of `source` that say where rows come from."""
 PersonalData = Literal["email", "phone", "credit_card", "iban", "ip_address", "url"]
@@ -297,30 +297,6 @@ class Training(Section):
     right answers on few rows does not; the others are highest."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """`auto`: bfloat16 autocast where the device computes it natively, else float32. Weights are float32 always."""
-
-
-class Gate(Section):
-    """What a challenger must achieve to become the champion. Each part may be null."""
-
-    metric: MetricName = "f1_macro"
-    """Metric of the comparisons, on the test set."""
-    floor: Share | None = None
-    """Least value of the metric."""
-    above_baseline: Annotated[float, Field(ge=-1.0, le=1.0)] | None = 0.0
-    """Least difference to the baseline on the same rows."""
-    below_champion: Share | None = 0.0
-    """How much worse than the champion on the same rows it may be."""
-    promote_if: Literal["better", "not_worse"] | None = None
-    """What must be proven against the champion on the same rows, or null: nothing beyond `below_champion`. `better`:
-    the 95 % interval of the difference lies above `margin`; `not_worse`: the 90 % interval above minus `margin`."""
-    margin: Share | None = None
-    """Margin of `promote_if`; null: 0 for `better`, 0.01 for `not_worse`."""
-
-    @model_validator(mode="after")
-    def _margin_of_something(self) -> Self:
-        if self.margin is not None and self.promote_if is None:
-            raise ValueError("margin belongs to promote_if, which is not set; fix: set it, or leave margin out")
-        return self
 
 
 class Drift(Section):

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from assets.drift import measures, plots
 from assets.drift.rows import new_and_old, sampled
+from assets.evaluation.intervals import holm
 from assets.store.digests import write_json
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _tests(build: Build, compared: Compared, least: Mapping[str, float], level: 
         halves = [_halves(rows) for rows in (compared.old, compared.new)]
         found["separation"] = measures.separation(text["old"], text["new"], *halves)
         advance(1)
-    corrected = measures.holm({name: shift.p for name, shift in found.items()})
+    corrected = holm({name: shift.p for name, shift in found.items()})
     return {
         name: {
             "effect": round(shift.effect, 6),

@@ -6,7 +6,7 @@ All are about independent rows: see `assets.drift.rows.sampled`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -141,19 +141,6 @@ def separation(old: Sequence[str], new: Sequence[str], old_folds: Flags, new_fol
         chances.append(float(found.pvalue))
         areas.append(float(found.statistic) / (is_new.sum() * (~is_new).sum()))
     return Shift(min(1.0, 2 * min(chances)), float(np.mean(areas) - 0.5))
-
-
-def holm(chances: Mapping[str, float]) -> dict[str, float]:
-    """Correct the chances of several tests so that one of them is at most `level` with chance at most `level`.
-
-    By Holm's step-down procedure (1979), which asks nothing of how the tests depend on each other.
-    """
-    corrected: dict[str, float] = {}
-    largest = 0.0
-    for place, name in enumerate(sorted(chances, key=lambda name: (chances[name], name))):
-        largest = max(largest, min(1.0, (len(chances) - place) * chances[name]))
-        corrected[name] = largest
-    return corrected
 
 
 def words(text: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Release: the gate decides about the challenger, the promotion log keeps it, MLflow is brought in line with the log.
 
-- `decide` compares (`gate`) and says why: `decision.json`, `card.md`, and in the trace `report.html`.
+- `decide` compares (`gate`, `same_rows`, `slices`) and says why: `decision.json`, `card.md`, and in the trace
+  `report.html`.
 - `log` reads the promotion log and makes the entries of a person: promote, rollback, adopt.
 - `registry` makes one MLflow model version for each challenger and sets the aliases; `by_hand` says what somebody
   changed there; `webhook` tells of a model that came into use.
@@ -27,6 +28,10 @@ STEP = Step(
         "gate.below_champion",
         "gate.promote_if",
         "gate.margin",
+        "gate.reference",
+        "gate.slices",
+        "gate.max_ece",
+        "gate.promotion",
     ),
     decides=True,
     settle="assets.release.registry:settle",

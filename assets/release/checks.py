@@ -28,6 +28,24 @@ def _no_row_lost(measurements: Measurements, _pipeline: Any) -> Outcome:
     return Outcome(passed=account["missing"] == 0, message=message, values=account)
 
 
+def _unseen_rows(measurements: Measurements, _pipeline: Any) -> Outcome:
+    # Releases of earlier versions have not looked.
+    looked = measurements.get("unseen") or []
+    said: list[str] = []
+    values: dict[str, Any] = {}
+    passed = True
+    for each in looked:
+        name, own, other = each["compared_with"], each["seen_by_challenger"], each["seen_by_other"]
+        values |= {f"{name}_rows": each["rows"], f"{name}_left_out": each["left_out"]}
+        passed = passed and not own and not other
+        known = f"{other:,} of them are" if other is not None else "nobody knows how many of them are"
+        said.append(
+            f"{name}: compared on {each['rows']:,} rows, {each['left_out']:,} left out; {own:,} of them are like rows "
+            f"that the new model was trained on, {known} like rows that the {name} was trained on"
+        )
+    return Outcome(passed, "; ".join(said) or "no other model was compared", values)
+
+
 def _registry_as_left(measurements: Measurements, _pipeline: Any) -> Outcome:
     changes = measurements["settled"].get("by_hand", ())
     said = by_hand.in_words(changes, "NAME") or ["nothing in MLflow was changed by hand"]
@@ -37,6 +55,11 @@ def _registry_as_left(measurements: Measurements, _pipeline: Any) -> Outcome:
 CHECKS = (
     Check("gate", "The new model meets every condition of the gate.", _gate),
     Check("no_row_lost", "Rows read = accepted + in quarantine + merged as duplicates.", _no_row_lost),
+    Check(
+        "unseen_rows",
+        "No row that models were compared on is, by identifier, text or group, one that they were trained on.",
+        _unseen_rows,
+    ),
     Check(
         "registry_as_left",
         "Nobody changed aliases or versions in MLflow by hand when it was last brought in line.",

@@ -62,6 +62,23 @@ def outgrown(entries: Sequence[LogEntry], splits: str) -> str | None:
     return None
 
 
+def reference(entries: Sequence[LogEntry]) -> str | None:
+    """Digest of the champion that losses are counted from: the last that a person put in use, else the first.
+
+    A person who promotes or adopts a model vouches for it. One who rolls back vouches for nothing, only against.
+    None while there is no champion.
+    """
+    found: list[tuple[str, bool]] = []
+    for entry in entries:
+        after, kind = entry.fields["champion"], entry.fields["kind"]
+        if kind == "rollback":
+            found.pop()
+        elif after is not None and (not found or found[-1][0] != after):
+            found.append((after, kind != "decision"))
+    chosen = [model for model, by_a_person in found if by_a_person]
+    return chosen[-1] if chosen else found[0][0] if found else None
+
+
 def decisions(entries: Sequence[LogEntry], model: str) -> list[Mapping[str, Any]]:
     """Fields of every decision about a model, oldest first; empty if the gate never saw it."""
     return [

@@ -375,9 +375,9 @@ def releases(points: Sequence[Mapping[str, Any]], metric_name: str) -> str:
         "axis": {"title": None, "labelAngle": 0 if len(points) <= 4 else -45, "grid": False, "labelLimit": 110},
     }
     y = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": metric_name, "tickCount": 5}}
-    kinds = {"promoted": _ACCENT, "refused": _SECOND, "unchanged": _MUTED}
+    kinds = {"promoted": _ACCENT, "accepted": _ACCENT, "refused": _SECOND, "unchanged": _MUTED}
     domain = [kind for kind in kinds if any(point["decision"] == kind for point in points)]
-    shapes = {"promoted": "circle", "refused": "cross", "unchanged": "square"}
+    shapes = {"promoted": "circle", "accepted": "diamond", "refused": "cross", "unchanged": "square"}
     decision = {"field": "decision", "type": "nominal"}
     return _svg(
         {

@@ -21,7 +21,7 @@ from assets.store.digests import canonical_json, write_json
 from assets.store.step import Build, LogEntry
 
 if TYPE_CHECKING:
-    from assets.release.decide import SameRows
+    from assets.release.same_rows import SameRows
 
 _ENTRIES_IN_REPORT = 10
 _RELEASES_IN_REPORT = 24
@@ -42,6 +42,10 @@ _CONDITIONS = {
     "baseline": "Better than the baseline",
     "champion": "Not worse than the champion",
     "proven": "Proven against the champion",
+    "reference": "Not worse than the reference champion",
+    "reference_proven": "Proven against the reference champion",
+    "slices": "Not worse on any slice",
+    "calibration": "Knows how sure it is",
     "rolled_back": "Was not rolled back",
 }
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.drift import measures
-from assets.drift.measures import Shift, holm
+from assets.drift.measures import Shift
+from assets.evaluation.intervals import holm
 from tests.drift.population import Rows, compared, draw
 
 REPETITIONS = 250

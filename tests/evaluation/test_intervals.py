@@ -94,3 +94,24 @@ def test_many_labels_are_no_burden() -> None:
     low, high = metric_intervals(true, new, 77)["f1_macro"]
     assert low < 0.935 < high
     assert high - low < 0.02
+
+
+def test_mcnemar_counts_the_rows_that_only_one_has_right() -> None:
+    from scipy.stats import binomtest
+
+    from assets.evaluation.intervals import mcnemar_worse
+
+    pairs = [(0, 0), (0, 4), (0, 5), (3, 9), (9, 3)]
+    found = [float(mcnemar_worse(gained, lost)) for gained, lost in pairs]
+    expected = [
+        binomtest(gained, gained + lost, alternative="less").pvalue if gained + lost else 1.0 for gained, lost in pairs
+    ]
+    assert found == pytest.approx(expected)
+
+
+def test_a_macro_average_over_some_labels_is_the_same_as_without_the_others() -> None:
+    true, new, old = [0, 0, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0], [0, 0, 1, 0, 1, 0]
+    for metric in ("precision_macro", "recall_macro", "f1_macro"):
+        narrow = paired_difference(metric, true, new, old, 2)
+        wide = paired_difference(metric, true, new, old, 3, averaged=2)
+        assert wide.value == pytest.approx(narrow.value)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from assets.config.home import Home
@@ -104,11 +106,17 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         texts: Sequence[str] | None = None,
         measured: dict[str, Measurements] | None = None,
         metric: str = "accuracy",
-        floor: float | None = None,
+        floor: float | Mapping[str, float] | None = None,
         above_baseline: float | None = None,
         below_champion: float | None = 0.0,
         promote_if: str | None = None,
         margin: float | None = None,
+        reference: bool = True,
+        slices: bool = True,
+        max_ece: float | None = None,
+        promotion: str = "automatic",
+        parts: Sequence[Sequence[str]] | None = None,
+        others: Mapping[str, Answers] | None = None,
         draw: bool = False,
         beside: str | None = None,
     ) -> Release:
@@ -118,7 +126,7 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         def variant(step: str, inputs: Mapping[str, str]) -> Path:
             assert step == "evaluation"
             evaluated.append(inputs["model"])
-            answers = champion if champion is not None else true
+            answers = (others or {}).get(inputs["model"], champion if champion is not None else true)
             return write_evaluation(base / "variant", true, answers, answers, labels)
 
         def stored(digest: str) -> Path:
@@ -155,6 +163,10 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
             variant=variant,
             stored=stored,
         )
+        if parts is not None:
+            path = build.inputs["evaluation"] / "predictions.parquet"
+            rows = pq.read_table(path).append_column("slices", pa.array(parts, pa.list_(pa.string())))
+            pq.write_table(rows, path)
         if beside is not None:
             write_all(build.inputs["evaluation"], labels, beside)
         with monkeypatch.context() as patch:
@@ -168,6 +180,10 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
                 below_champion=below_champion,
                 promote_if=promote_if,
                 margin=margin,
+                reference=reference,
+                slices=slices,
+                max_ece=max_ece,
+                promotion=promotion,
             )
         return Release(build, result, evaluated)
 

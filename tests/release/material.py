@@ -83,7 +83,8 @@ def write_evaluation(
     """Write an evaluation's content; row ids are those of `tests.tiny.make_splits`."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = [f"{index:032x}" for index in range(len(true))]
-    table = pa.table({"row_id": ids, "label": list(true), "predicted": list(predicted)})
+    columns = {"row_id": ids, "label": list(true), "predicted": list(predicted), "confidence": [0.9] * len(ids)}
+    table = pa.table(columns)
     pq.write_table(table, folder / "predictions.parquet")
     own, other = metrics(true, predicted, labels), metrics(true, baseline, labels)
     write_json(folder / "metrics.json", {**own, "baseline": other})

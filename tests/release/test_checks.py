@@ -57,3 +57,16 @@ def test_what_was_changed_by_hand_is_a_warning() -> None:
     outcome = judge("registry_as_left", {"settled": {"by_hand": [change]}})
     assert (outcome.passed, outcome.warning, outcome.values) == (False, True, {"changes": 1})
     assert outcome.message.startswith("alias champion was set to version 1 in MLflow by hand; by the promotion log")
+
+
+def test_a_compared_row_that_was_seen_fails() -> None:
+    assert judge("unseen_rows", {}).message == "no other model was compared"
+    found = {"compared_with": "champion", "rows": 8, "left_out": 2, "seen_by_challenger": 0, "seen_by_other": 0}
+    outcome = judge("unseen_rows", {"unseen": [found]})
+    assert outcome.passed
+    assert outcome.message.startswith("champion: compared on 8 rows, 2 left out; 0 of them are like rows that the new")
+    assert not judge("unseen_rows", {"unseen": [{**found, "seen_by_other": 1}]}).passed
+    assert not judge("unseen_rows", {"unseen": [{**found, "seen_by_challenger": 1}]}).passed
+    adopted = judge("unseen_rows", {"unseen": [{**found, "seen_by_other": None}]})
+    assert adopted.passed
+    assert "nobody knows how many of them" in adopted.message

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.progress import Event
-from assets.release import log
+from assets.release import log, same_rows
 from assets.store.runner import Runner, StepResult
 from assets.store.step import LogEntry
 from assets.tasks.classification import metrics
@@ -30,11 +30,14 @@ def test_the_first_model_needs_no_champion(release: MakeRelease) -> None:
         "decision": "promoted",
         "challenger": "new",
         "champion_before": None,
+        "reference": None,
         "metric": "accuracy",
         "comparisons": made.result["comparisons"],
         "metrics": {name: metrics(TRUE, ONE_WRONG, LABELS)[name] for name in METRICS},
         "baseline": {name: metrics(TRUE, TWO_WRONG, LABELS)[name] for name in METRICS},
         "champion_metrics": None,
+        "slices": [],
+        "flips": None,
         "rows": 10,
         "rows_seen_by_champion": 0,
     }
@@ -134,21 +137,51 @@ def test_nothing_vouches_for_a_champion_that_was_adopted(release: MakeRelease) -
     assert made.message("champion").endswith("; it was trained elsewhere, and may have seen these rows")
 
 
-def test_a_champion_with_other_labels_cannot_be_compared(release: MakeRelease) -> None:
-    made = release(TRUE, RIGHT, log=OLD, champion_labels=("ham", "junk"))
+def test_a_champion_without_a_label_of_the_task_cannot_be_compared(release: MakeRelease) -> None:
+    made = release(TRUE, RIGHT, log=OLD, champion_labels=("junk", "post"))
     assert made.decision["decision"] == "refused"
-    assert "it answers with other labels (ham, junk): it never learned spam and the task has junk no more; only an" in (
-        made.message("champion")
-    )
+    assert "it knows none of the task's labels: it answers with junk, post; only an" in made.message("champion")
     assert not made.evaluated
 
 
-@pytest.mark.parametrize(
-    ("labels", "said"),
-    [(("ham", "spam", "junk"), ": the task has junk no more; only"), (("ham",), ": it never learned spam; only")],
-)
-def test_labels_that_only_one_of_both_knows_are_named(labels: tuple[str, ...], said: str, release: MakeRelease) -> None:
-    assert said in release(TRUE, RIGHT, log=OLD, champion_labels=labels).message("champion")
+def test_a_champion_that_never_learned_a_label_is_compared_on_the_rows_of_the_others(release: MakeRelease) -> None:
+    """Four rows are of the new label: on the other six the challenger must hold its own."""
+    champion = ["ham"] * 10
+    made = release(TRUE, RIGHT, champion=champion, log=OLD, champion_labels=("ham",))
+    assert made.decision["decision"] == "promoted"
+    assert "on the same 6 rows" in made.message("champion")
+    assert made.message("champion").endswith("; it never learned spam: 4 rows of that are left out")
+    worse = release(TRUE, ONE_WRONG, champion=champion, log=OLD, champion_labels=("ham",))
+    assert worse.decision["decision"] == "refused", "it answers with the new label where the old one is right"
+
+
+def test_a_label_that_only_the_champion_knows_is_said(release: MakeRelease) -> None:
+    made = release(TRUE, RIGHT, log=OLD, champion_labels=("ham", "spam", "junk"))
+    assert made.decision["decision"] == "promoted"
+    assert "the task has junk no more" in made.message("champion")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro"])
+def test_an_interval_holds_for_the_labels_that_both_know(metric: str, release: MakeRelease) -> None:
+    """Every answer with the label that the champion never learned is an error, and nothing else is counted."""
+    found = [
+        release(
+            MANY,
+            [("spam" if at < 2 * new and at % 2 == 0 else label) for at, label in enumerate(MANY)],
+            champion=["ham"] * len(MANY),
+            log=OLD,
+            champion_labels=("ham",),
+            metric=metric,
+            below_champion=None,
+            promote_if="not_worse",
+            margin=0.05,
+        ).decision
+        for new in (0, 10)
+    ]
+    assert [each["decision"] for each in found] == ["promoted", "refused"]
+    whole = 10 / 100 if metric == "accuracy" else 1 - 2 * 90 / 190
+    assert found[1]["comparisons"][0]["difference"] == pytest.approx(-whole, abs=1e-9)
+    assert found[1]["comparisons"][0]["rows"] == 100
 
 
 @pytest.mark.parametrize("lost", ["old", "splits-of-old"])
@@ -329,3 +362,95 @@ def test_nothing_is_proven_about_a_label_without_rows(release: MakeRelease) -> N
     )
     assert made.decision["decision"] == "refused"
     assert "no row of spam is left that it was not trained on" in made.message("champion")
+
+
+def test_a_slice_that_is_significantly_worse_refuses(release: MakeRelease) -> None:
+    parts = [["sms" if at < 40 else "mail"] for at in range(200)]
+    new = wrong(12)
+    old = MANY[:40] + ["spam" if label == "ham" else "ham" for label in MANY[40:60]] + MANY[60:]
+    made = release(MANY, new, champion=old, log=OLD, parts=parts)
+    assert made.passed == {"champion": True, "slices": False}
+    assert made.decision["decision"] == "refused"
+    assert "significantly worse: sms: accuracy 0.3000 below the champion on 40 rows" in made.message("slices")
+    mail, sms = made.decision["slices"]
+    assert (mail["name"], mail["rows"], mail["worse"]) == ("mail", 160, False)
+    assert sms["difference"] == pytest.approx(-0.3)
+    assert sms["interval"][0] < -0.3 < sms["interval"][1] < 0
+    assert sms["p"] == pytest.approx(0.5**12)
+    assert sms["adjusted_p"] == pytest.approx(2 * 0.5**12)
+
+    told = release(MANY, new, champion=old, log=OLD, parts=parts, slices=False)
+    assert told.decision["decision"] == "promoted"
+    assert told.decision["slices"] == made.decision["slices"], "told, but nobody asked for it"
+
+
+def test_a_handful_of_rows_never_alarms(release: MakeRelease) -> None:
+    parts = [["rare"] if at < 4 else [] for at in range(200)]
+    made = release(MANY, wrong(4), champion=MANY, log=OLD, parts=parts, below_champion=0.5)
+    assert made.passed == {"champion": True, "slices": True}
+    assert made.message("slices") == "none of 1 slices is significantly worse"
+
+
+def test_rows_that_only_the_champion_has_right_are_written_down(release: MakeRelease) -> None:
+    made = release(TRUE, TWO_WRONG, champion=[*TRUE[:-1], "ham"], log=OLD, trained_on={0: "train"})
+    assert made.decision["flips"] == {
+        "only_challenger": 1,
+        "only_champion": 1,
+        "both_wrong_differently": 0,
+        "rows": [f"{1:032x}"],
+    }
+
+
+def test_a_model_that_meets_every_condition_waits_where_promotion_is_manual(release: MakeRelease) -> None:
+    made = release(TRUE, RIGHT, champion=ONE_WRONG, log=OLD, promotion="manual")
+    assert (made.result["decision"], made.result["champion"]) == ("accepted", "old")
+    assert "Accepted" in made.report
+    assert release(TRUE, TWO_WRONG, champion=ONE_WRONG, log=OLD, promotion="manual").result["decision"] == "refused"
+    assert release(TRUE, RIGHT, promotion="manual").result["champion"] is None
+
+
+def test_small_losses_do_not_add_up(release: MakeRelease) -> None:
+    """Each champion is a row worse than the one before, as it may be; the third is two rows worse than the first."""
+    first, second = entry(0, "first", "first"), entry(1, "second", "second")
+    answers = {"first": RIGHT, "second": ONE_WRONG}
+    made = release(TRUE, TWO_WRONG, others=answers, log=(first, second), below_champion=0.1)
+    assert made.passed == {"champion": True, "reference": False}
+    assert made.decision["decision"] == "refused"
+    assert made.decision["reference"] == "first"
+    assert made.message("reference") == (
+        "accuracy 0.8000 is 0.2000 below the reference champion's 1.0000 on the same 10 rows; required: at most "
+        "0.1000 below it"
+    )
+    assert release(
+        TRUE, TWO_WRONG, others=answers, log=(first, second), below_champion=0.1, reference=False
+    ).passed == {"champion": True}
+
+
+def test_a_reference_that_is_lost_is_said(release: MakeRelease) -> None:
+    entries = (entry(0, "first", "first"), entry(1, "second", "second"))
+    made = release(TRUE, RIGHT, log=entries, lost="first")
+    assert made.decision["decision"] == "promoted"
+    assert made.message("reference").startswith("not compared with the reference champion: the store has lost")
+
+
+def test_floors_of_several_metrics(release: MakeRelease) -> None:
+    made = release(TRUE, ONE_WRONG, floor={"accuracy": 0.9, "recall_macro": 0.99})
+    assert made.passed == {"floor_accuracy": True, "floor_recall_macro": False}
+
+
+@pytest.mark.parametrize(("most", "passed"), [(0.021, True), (0.02, False)])
+def test_the_calibration_error_has_a_limit(most: float, passed: bool, release: MakeRelease) -> None:
+    assert release(TRUE, RIGHT, max_ece=most, beside="").passed == {"calibration": passed}
+
+
+def test_a_calibration_error_that_nobody_measured_is_not_met(release: MakeRelease) -> None:
+    assert release(TRUE, RIGHT, max_ece=1.0).passed == {"calibration": False}
+
+
+def test_that_no_compared_row_was_seen_is_counted_again(release: MakeRelease, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = release(TRUE, RIGHT, log=OLD, trained_on={0: "train", 3: "validation"})
+    found = {"compared_with": "champion", "rows": 8, "left_out": 2, "seen_by_challenger": 0, "seen_by_other": 0}
+    assert made.result["unseen"] == [found]
+    monkeypatch.setattr(same_rows, "_seen", lambda *_: set())
+    made = release(TRUE, RIGHT, log=OLD, trained_on={0: "train", 3: "validation"})
+    assert made.result["unseen"] == [{**found, "rows": 10, "left_out": 0, "seen_by_other": 2}]

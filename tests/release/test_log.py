@@ -178,3 +178,21 @@ def test_what_came_into_use_leads_to_the_champion(operations: list[tuple[str, st
     assert aliases["champion"] == log.champion(entries)
     if aliases["previous"] is not None:
         assert log.rollback(entries, **SIGNED)["champion"] == aliases["previous"]
+
+
+def test_the_reference_is_the_last_champion_that_a_person_put_in_use_or_the_first() -> None:
+    entries: list[LogEntry] = []
+    assert log.reference(entries) is None
+    entries.append(entry(0, "a", None))
+    assert log.reference(entries) is None
+    entries += [entry(1, "b", "b"), entry(2, "c", "c"), entry(3, "d", "c")]
+    assert log.reference(entries) == "b"
+    signed = {"by": "ada", "when": WHEN, "why": "because"}
+    entries.append(LogEntry(4, log.promote(entries, "d", **signed)))
+    assert log.reference(entries) == "d"
+    entries.append(entry(5, "e", "e"))
+    assert log.reference(entries) == "d"
+    entries.append(LogEntry(6, log.rollback(entries, **signed)))
+    assert log.reference(entries) == "d"
+    entries.append(LogEntry(7, log.rollback(entries, **signed)))
+    assert log.reference(entries) == "b", "who rolls back vouches for nothing"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.release import report
-from assets.release.decide import SameRows
+from assets.release.same_rows import SameRows
 from tests.release.conftest import MakeRelease, Release
 from tests.release.evaluated import HOSTILE, compared
 from tests.release.material import DRIFT, LABELS, METRICS, QUALITY, entry, measurements

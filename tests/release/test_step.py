@@ -6,7 +6,7 @@ import inspect
 from importlib import import_module
 from typing import Any
 
-from assets.config.pipeline import Gate
+from assets.config.gate import Gate
 from assets.release import STEP
 
 
