@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.automation import Freshness, Schedule, Sensor
+from assets.config.evaluation import Evaluation
 from assets.config.section import Section
 from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
@@ -383,6 +384,8 @@ class Pipeline(Section):
     """How rows are shared out."""
     training: Training = Training()
     """How the model is fine-tuned."""
+    evaluation: Evaluation = Evaluation()
+    """What is looked at on the test side, and how scores become decisions."""
     gate: Gate = Gate()
     """When a challenger becomes the champion."""
     drift: Drift | None = None
@@ -428,6 +431,24 @@ class Pipeline(Section):
         for field, column in (("id", self.cleaning.id), ("newest_by", self.cleaning.newest_by)):
             if column is not None and column not in kept:
                 raise ValueError(f"cleaning.{field}: {_not_kept(column, kept)}")
+        return self
+
+    @model_validator(mode="after")
+    def _sliced_by_what_is_kept(self) -> Self:
+        kept = self.source.columns.keep
+        for at, each in enumerate(self.evaluation.slices or ()):
+            if each.column is not None and each.column not in kept:
+                raise ValueError(f"evaluation.slices[{at}].column: {_not_kept(each.column, kept)}")
+        return self
+
+    @model_validator(mode="after")
+    def _threshold_of_labels_of_the_task(self) -> Self:
+        named = set() if self.evaluation.threshold is None else self.evaluation.threshold.labels()
+        if unknown := sorted(named - set(self.task.labels)):
+            raise ValueError(
+                f"evaluation.threshold: {', '.join(unknown)} is not among task.labels: {', '.join(self.task.labels)}; "
+                "fix: name one that is"
+            )
         return self
 
     @model_validator(mode="before")
