@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.automation import Freshness, Schedule, Sensor
 from assets.config.evaluation import Evaluation
+from assets.config.registry import Registry
 from assets.config.section import Section
 from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
@@ -388,6 +389,8 @@ class Pipeline(Section):
     """What is looked at on the test side, and how scores become decisions."""
     gate: Gate = Gate()
     """When a challenger becomes the champion."""
+    registry: Registry = Registry()
+    """Who is told when it did."""
     drift: Drift | None = None
     """When new rows count as different from the champion's, or null for no comparison; `{}` has sound values."""
     quality: Quality | None = None

@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from assets.errors import DamagedError
-from assets.release import gate, log
+from assets.release import gate, log, report
 from assets.release.account import row_account
-from assets.store.digests import write_json
 from assets.store.step import Build, Measurements
-
-_ENTRIES_IN_REPORT = 10
 
 
 @dataclass(frozen=True)
@@ -79,6 +75,10 @@ def decide(
     comparisons = _compare(build.pipeline, metrics, same_rows, metric, floor, above_baseline, below_champion)
     if same_rows and promote_if is not None:
         comparisons += _proven(build.pipeline, same_rows, metric, promote_if, margin, below_champion)
+    if before and log.adopted(build.log, before):
+        comparisons = [
+            gate.of_unknown_rows(each) if each.name in {"champion", "proven"} else each for each in comparisons
+        ]
     if gone := log.rolled_back(build.log):
         comparisons.append(gate.not_rolled_back(was_rolled_back=challenger in gone))
     verdict = gate.decide(challenger, before, comparisons)
@@ -96,7 +96,7 @@ def decide(
         "rows_seen_by_champion": same_rows.seen if same_rows else 0,
     }
     account = row_account(build.measurements)
-    _write(build, decision, metrics, account, same_rows)
+    report.write(build, decision, metrics, account, same_rows)
     build.progress.message(f"{verdict}: {gate.METRIC_NAMES[metric]} {metrics[metric]:.4f}")
     return {
         "decision": verdict,
@@ -248,45 +248,6 @@ def _trained_on(build: Build, model: str) -> set[str]:
             groups.update(near["group"].filter(pc.or_(*same)).to_pylist())
     pairs = zip(near["row_id"].to_pylist(), near["group"].to_pylist(), strict=True)
     return {row_id for row_id, group in pairs if group in groups}
-
-
-def _write(
-    build: Build,
-    decision: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    account: Mapping[str, int],
-    same_rows: SameRows | None,
-) -> None:
-    from markupsafe import Markup
-
-    from assets.release import plots
-    from assets.release.templates import render
-
-    history = _read_json(build.inputs["model"] / "history.json")
-    confusion, metric = metrics["confusion"], decision["metric"]
-    context = {
-        "pipeline": build.pipeline,
-        "decision": decision,
-        "metrics": metrics,
-        "labels": confusion["labels"],
-        "measured": build.measurements,
-        "account": account,
-        "architecture": _read_json(build.inputs["model"] / "model" / "config.json")["architectures"][0],
-        "digests": dict(build.digests),
-    }
-    more = {
-        "history": history,
-        "same_rows": same_rows,
-        "errors": _read_json(build.inputs["evaluation"] / "errors.json"),
-        # Ours, with every text in them escaped.
-        "confusion_plot": Markup(plots.confusion(confusion["labels"], confusion["matrix"])),  # noqa: S704
-        "curve_plot": Markup(plots.curve(history, metric, gate.METRIC_NAMES[metric])),  # noqa: S704
-        "log": build.log[: -_ENTRIES_IN_REPORT - 1 : -1],
-        "decided_at": f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC",
-    }
-    write_json(build.content / "decision.json", decision)
-    (build.content / "card.md").write_text(render("card.md.j2", context), encoding="utf-8")
-    (build.trace / "report.html").write_text(render("report.html.j2", {**context, **more}), encoding="utf-8")
 
 
 def _read_json(path: Path) -> Any:

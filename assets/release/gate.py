@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -123,6 +123,12 @@ def champion_incomparable(reason: str) -> Comparison:
     """What stands for the comparison with the champion when there is none: unproven is not promoted."""
     message = f"cannot be compared with the champion: {reason}; only an explicit promotion can put it in use"
     return Comparison("champion", False, None, None, message)
+
+
+def of_unknown_rows(comparison: Comparison) -> Comparison:
+    """Say of a comparison with a model that was adopted that nothing can vouch for it."""
+    message = f"{comparison.message}; it was trained elsewhere, and may have seen these rows"
+    return replace(comparison, message=message)
 
 
 def not_rolled_back(*, was_rolled_back: bool) -> Comparison:

@@ -127,6 +127,13 @@ def test_a_champion_that_saw_every_row_cannot_be_compared(release: MakeRelease) 
     assert not made.evaluated
 
 
+def test_nothing_vouches_for_a_champion_that_was_adopted(release: MakeRelease) -> None:
+    adopted = LogEntry(0, log.adopt((), "old", release="r", origin="elsewhere", by="ada", when=WHEN, why="because"))
+    made = release(["ham", "spam"], ["ham", "spam"], champion=["ham", "ham"], log=[adopted])
+    assert made.result["decision"] == "promoted"
+    assert made.message("champion").endswith("; it was trained elsewhere, and may have seen these rows")
+
+
 def test_a_champion_with_other_labels_cannot_be_compared(release: MakeRelease) -> None:
     made = release(TRUE, RIGHT, log=OLD, champion_labels=("ham", "junk"))
     assert made.decision["decision"] == "refused"
