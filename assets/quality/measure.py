@@ -114,7 +114,8 @@ def _scored(
         inputs=splits,
         environment=("pyarrow:major",),
     )
-    decided = {"evaluation": digest for digest in build.externals["champion_evaluation"].objects}
+    evaluations = build.externals["champion_evaluation"].objects
+    decided = {"evaluation": evaluations[0]} if evaluations else {}
     matrices = []
     for at in range(len(arrived.measurements["rows"])):
         rows = build.part("assets.quality.arrivals:batch", {"at": at}, inputs={"arrivals": arrived.digest})

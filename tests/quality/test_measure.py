@@ -146,6 +146,10 @@ def test_macro_f1_is_that_of_the_gate(run: Measure) -> None:
     [
         ({"champion": False}, "no champion yet that was made from other rows"),
         ({"lost": "champion"}, "the store has lost the champion"),
+        (
+            {"lost": "champion_evaluation"},
+            "the store has lost the champion's evaluation, which says how it answers",
+        ),
         ({"lost": "champion_splits"}, "the store has lost the rows that the champion was made from"),
         ({"knows": ("ham", "junk")}, "the champion answers with other labels (ham, junk)"),
         ({"min_rows": 21}, "fewer than 21 rows came in since the champion was made"),
