@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from assets.evaluation.calibration import fit_temperature, log_loss, reliability
 from assets.evaluation.decisions import Scores, scaled
 
 
-def drawn(seed: int, rows: int, temperature: float = 1.0, labels: int = 3) -> tuple[Scores, np.ndarray]:  # type: ignore[type-arg]
+def drawn(seed: int, rows: int, temperature: float = 1.0, labels: int = 3) -> tuple[Scores, npt.NDArray[np.intp]]:
     """Scores of a model whose logits are too large by the temperature, and labels as its true ones say."""
     generator = np.random.default_rng(seed)
     powers = np.exp(generator.normal(scale=1.5, size=(rows, labels)))

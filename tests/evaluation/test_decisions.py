@@ -34,9 +34,9 @@ def test_a_temperature_keeps_the_likeliest_label_and_a_sum_of_one(scores: Scores
 
 def test_a_temperature_is_that_of_the_logits() -> None:
     logits = np.array([[2.0, 0.0, -4.0]])
-    of = lambda values: np.exp(values) / np.exp(values).sum()  # noqa: E731
+    scores, expected = (np.exp(values) / np.exp(values).sum() for values in (logits, logits / 2))
 
-    assert np.allclose(scaled(of(logits), 2.0), of(logits / 2))
+    assert np.allclose(scaled(scores, 2.0), expected)
 
 
 def test_a_score_of_nothing_stays_nothing() -> None:
