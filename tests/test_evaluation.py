@@ -29,20 +29,22 @@ SLICES: list[dict[str, Any]] = [
     {"by": "text_length", "limits": [40, 60]},
     {"by": "label"},
 ]
-# Whatever could be spam is: so few rows are the likeliest label, or answered otherwise, that a threshold is seen.
+# Only missed spam costs, so whatever could be spam is: an answer that is seldom the likeliest.
 THRESHOLD: dict[str, Any] = {"label": "spam", "goal": "cost", "costs": {"spam": {"ham": 1.0}}}
+
+# Learns next to nothing, so that there are errors to tell about.
+WEAK = {"epochs": 1, "learning_rate": 1e-6, "head_learning_rate": 1e-6}
+NO_GATE = {"floor": None, "above_baseline": None}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = Project.make(tmp_path_factory.mktemp("evaluation") / "project")
     made.write("second.csv", make_rows(ROWS + 60, seed=0)[ROWS:])
-    # Learns next to nothing, so that there are errors to tell about.
-    weak = {"epochs": 1, "learning_rate": 1e-6, "head_learning_rate": 1e-6}
     made.declare(
-        training=weak,
+        training=WEAK,
         evaluation={"slices": SLICES, "threshold": THRESHOLD, "samples": 2},
-        gate={"floor": None, "above_baseline": None},
+        gate=NO_GATE,
     )
     made.run()
     return made
@@ -114,8 +116,7 @@ def test_measurements_have_as_many_texts_as_are_allowed(project: Project) -> Non
 
 def test_other_slices_and_thresholds_predict_nothing_again(project: Project, tmp_path: Path) -> None:
     copy = project.copy(tmp_path / "project")
-    weak = {"epochs": 1, "learning_rate": 1e-6, "head_learning_rate": 1e-6}
-    copy.declare(training=weak, evaluation={"slices": [{"by": "label"}]}, gate={"floor": None, "above_baseline": None})
+    copy.declare(training=WEAK, evaluation={"slices": [{"by": "label"}]}, gate=NO_GATE)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("assets.evaluation.answers.predict", _fail)
         found = actions(copy.run())
@@ -124,6 +125,24 @@ def test_other_slices_and_thresholds_predict_nothing_again(project: Project, tmp
     assert found["evaluation"] == "built"
     assert not (stood(copy, "evaluation")[1] / "thresholds.json").exists()
     assert "samples" not in stood(copy, "evaluation")[0].measurements
+
+
+def test_the_champion_is_evaluated_in_the_same_way_on_the_same_rows(project: Project, tmp_path: Path) -> None:
+    copy = project.copy(tmp_path / "project")
+    before = stood(project, "model")[0].record.content
+    copy.declare(
+        training={**WEAK, "learning_rate": 2e-6},
+        evaluation={"slices": SLICES, "threshold": THRESHOLD, "samples": 2},
+        gate={**NO_GATE, "below_champion": 1.0},
+    )
+    found = actions(copy.run())
+
+    assert (found["model"], found["evaluation"]) == ("built", "built")
+    decision = json.loads((stood(copy, "release")[1] / "decision.json").read_bytes())
+    assert decision["champion_before"] == before
+    rows = pq.read_table(stood(project, "evaluation")[1] / "predictions.parquet").to_pylist()
+    right = sum(row["label"] == row["predicted"] for row in rows)
+    assert decision["champion_metrics"]["accuracy"] == pytest.approx(right / len(rows))
 
 
 def _fail(*_: Any) -> Any:
