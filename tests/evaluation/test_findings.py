@@ -26,7 +26,7 @@ def found(
 ) -> dict[str, list[str]]:
     labels = ["ham", "spam", "junk"][: len(matrix)]
     rows = sum(map(sum, matrix))
-    metrics = {
+    metrics: dict[str, Any] = {
         "accuracy": sum(matrix[at][at] for at in range(len(matrix))) / rows,
         "rows": rows,
         "f1_macro": f1[0],
