@@ -1,8 +1,8 @@
 """Dropout that draws 15 random bits for an element instead of a float: on a CPU a fifth of the time.
 
-A CPU spends 6 ns on an element of `torch.nn.functional.dropout`, a tenth of a training step, nearly all of it on random
-numbers. Four elements share one 64-bit number here. The share that is dropped is rounded to 1/32768, and what is kept is
-scaled up by exactly that.
+A CPU spends 6 ns on an element of `torch.nn.functional.dropout`, a tenth of a training step, nearly all of it on
+random numbers. Four elements share one 64-bit number here. The share that is dropped is rounded to 1/32768, and what is
+kept is scaled up by exactly that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _BITS = 1 << 15
 
 
-def dropping(values: torch.Tensor, share: float, training: bool) -> torch.Tensor:  # noqa: FBT001 - torch's signature
+def dropping(values: torch.Tensor, share: float, training: bool) -> torch.Tensor:
     """Set a random share of the elements to 0 and scale the others up, as `torch.nn.functional.dropout` does.
 
     Args:

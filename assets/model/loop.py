@@ -321,8 +321,8 @@ class Training:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         if self.touched is not None:
-            for moment, saved in zip(self.touched.moments, (tensors["touched.0"], tensors["touched.1"]), strict=True):
-                moment.copy_(saved)
+            for number, each in enumerate(self.touched.moments):
+                each.copy_(tensors[f"touched.{number}"])
         self._set_generators(under("generator."))
         self.order.set_state(tensors["order"])
 
@@ -383,9 +383,7 @@ def fit(
         touched = stack.enter_context(_touched(model, recipe)) if device.type == "cpu" else None
         if device.type == "cpu":
             stack.enter_context(fast_dropout(model))
-        training = Training(
-            model, train, recipe, forward=forward, touched=touched, device=device, precision=precision
-        )
+        training = Training(model, train, recipe, forward=forward, touched=touched, device=device, precision=precision)
         training.pace = pace
         saved = checkpoints.latest()
         if saved is not None:
@@ -453,7 +451,10 @@ def _train(
             for batch in training.epoch():
                 training.update(batch)
                 if curve.step % every == 0 or state.batch == training.batches:
-                    point = curve.report(recipe.learning_rate * rate_share(curve.step - 1, training.steps, recipe.warmup, recipe.schedule))
+                    point = curve.report(
+                        recipe.learning_rate
+                        * rate_share(curve.step - 1, training.steps, recipe.warmup, recipe.schedule)
+                    )
                     pace.seconds += time.perf_counter() - started
                     started = time.perf_counter()
                     advance(curve.step - state.reported, loss=point["loss"], **pace.values())

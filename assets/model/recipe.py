@@ -58,7 +58,7 @@ def rate_share(step: int, steps: int, warmup: float, schedule: Literal["linear",
 
 def layer_of(model: Any, name: str) -> int:
     """Depth of a parameter: 0 for embeddings, then the body's layers from 1, one more for what comes after them."""
-    depth = model.config.num_hidden_layers + 1
+    depth: int = model.config.num_hidden_layers + 1
     if is_head(model, name):
         return depth
     found = _LAYER.search(name)
@@ -77,7 +77,8 @@ def learning_rate_of(model: Any, name: str, recipe: Recipe) -> float:
     if recipe.layer_decay is None:
         return recipe.learning_rate
     down = model.config.num_hidden_layers - layer_of(model, name)
-    return recipe.learning_rate * recipe.layer_decay ** max(0, down)
+    factor: float = recipe.layer_decay ** max(0, down)
+    return recipe.learning_rate * factor
 
 
 def parameter_groups(model: Any, recipe: Recipe) -> list[dict[str, Any]]:

@@ -39,9 +39,9 @@ FIRST_POSITION = {
 }
 """Architectures that run unpadded → whether positions begin behind the number of the padding token, not at 0."""
 BLOCK_COST = 8.0
-"""What a further block costs, in tokens through the linear layers: its share of small operations, measured on MiniLM."""
+"""What a further block costs, in tokens through the linear layers: its small operations, measured on MiniLM."""
 ATTENTION_COST = 0.004
-"""What attention costs for each token and each token that it looks at, in tokens through the linear layers; measured."""
+"""What attention costs for each token and each that it looks at, in tokens through the linear layers; measured."""
 
 
 @dataclass(frozen=True)
