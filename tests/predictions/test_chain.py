@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.evaluation import predict as evaluation
+from assets.orchestration.launch import materialise
+from assets.orchestration.wiring import pipeline_definitions
 from assets.predictions import answer as answering
 from assets.predictions.rows import read_predictions
 from assets.session import open_runner
@@ -264,9 +267,28 @@ def test_the_command_shows_and_exports(project: Project, tmp_path: Path) -> None
     assert "no files to predict are declared" in project.freshtune("predictions", "tiny").stderr
 
 
-def test_what_rows_of_the_source_are_does_not_hold_up_what_is_predicted(project: Project, asked: list[int]) -> None:
+def test_it_is_predicted_by_itself_while_rows_wait_to_be_trained_on(project: Project, asked: list[int]) -> None:
     project.write("second.csv", make_rows(ROWS + 3, seed=0)[ROWS:])
     drop(project, "second.csv", TEXTS[20:30], start=20)
     plan = planned(project)
     assert plan["state"] == "stale"
     assert [reason["kind"] for reason in plan["reasons"]] == ["source", "input"]
+    with project.entered():
+        outcome = materialise("tiny", steps=("predictions",))
+    assert [(result.step, result.action) for result in outcome.results] == [("predictions", "built")]
+    assert asked == [10]
+
+
+def test_in_dagster_it_comes_after_release_alone(project: Project) -> None:
+    with project.entered():
+        definitions = pipeline_definitions(partial(open_runner, "tiny"))
+        specs = {spec.key.path[-1]: spec for spec in definitions.resolve_all_asset_specs()}
+        job = definitions.resolve_job_def("tiny_sample")
+        entry = open_runner("tiny").store.log("default", "tiny")[-1].fields
+    assert {dep.asset_key.to_user_string() for dep in specs["predictions"].deps} == {"tiny/release"}
+    assert all(dep.asset_key.path[-1] != "predictions" for spec in specs.values() for dep in spec.deps)
+    upstream = job.dependencies[next(node for node in job.dependencies if node.name == "tiny_sample__predictions")]
+    assert set(upstream) == {"release"}
+    # What comes after a decision is no part of it.
+    assert list(entry["inputs"]) == sorted(STEPS[:-1])
+    assert [name for name, _ in entry["keys"]] == list(STEPS[:-1])
