@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.automation import Freshness, Schedule, Sensor
+from assets.config.evaluation import Evaluation
 from assets.config.predictions import Predictions
 from assets.config.registry import Registry
 from assets.config.section import Section
@@ -368,6 +369,8 @@ class Pipeline(Section):
     """How rows are shared out."""
     training: Training = Training()
     """How the model is fine-tuned."""
+    evaluation: Evaluation = Evaluation()
+    """What is looked at on the test side, and how scores become decisions."""
     gate: Gate = Gate()
     """When a challenger becomes the champion."""
     registry: Registry = Registry()
@@ -417,6 +420,24 @@ class Pipeline(Section):
         for field, column in (("id", self.cleaning.id), ("newest_by", self.cleaning.newest_by)):
             if column is not None and column not in kept:
                 raise ValueError(f"cleaning.{field}: {_not_kept(column, kept)}")
+        return self
+
+    @model_validator(mode="after")
+    def _sliced_by_what_is_kept(self) -> Self:
+        kept = self.source.columns.keep
+        for at, each in enumerate(self.evaluation.slices or ()):
+            if each.column is not None and each.column not in kept:
+                raise ValueError(f"evaluation.slices[{at}].column: {_not_kept(each.column, kept)}")
+        return self
+
+    @model_validator(mode="after")
+    def _threshold_of_labels_of_the_task(self) -> Self:
+        named = set() if self.evaluation.threshold is None else self.evaluation.threshold.labels()
+        if unknown := sorted(named - set(self.task.labels)):
+            raise ValueError(
+                f"evaluation.threshold: {', '.join(unknown)} is not among task.labels: {', '.join(self.task.labels)}; "
+                "fix: name one that is"
+            )
         return self
 
     @model_validator(mode="before")

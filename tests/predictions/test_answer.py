@@ -23,7 +23,7 @@ asked: list[str] = []
 
 @pytest.fixture
 def answer(make_build: MakeBuild, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Answer:
-    """`answer(["a", None])`: rows of answers of a model that is 80 % sure of spam where a text has `prize`, else 30 %."""
+    """`answer(["a", None])`: answers of a model that is 80 % sure of spam where a text has `prize`, else 30 %."""
 
     def predict(predictor: Any, texts: Sequence[str], progress: Any) -> Any:
         asked.extend(texts)

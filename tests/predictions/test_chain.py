@@ -119,7 +119,12 @@ def test_the_first_run_ends_with_the_predictions_of_its_champion(project: Projec
         runner = open_runner("tiny")
         model = runner.store.log("default", "tiny")[-1].fields["champion"]
         content = runner.store.open("objects", told.record.content)
-    assert json.loads((content / "predictions.json").read_bytes())["model"] == model
+        evaluation = runner.standing("evaluation")
+    assert evaluation is not None
+    told_of = json.loads((content / "predictions.json").read_bytes())
+    assert told_of["model"] == model
+    temperature = evaluation.measurements["calibration"]["temperature"]
+    assert told_of["decisions"] == {"temperature": temperature, "label": None, "threshold": 0.5}
     assert actions(project.run()) == FRESH
     assert asked == []
 
@@ -130,7 +135,6 @@ def test_predictions_are_those_of_the_command(project: Project, tmp_path: Path) 
     said = {each["id"]: each for each in map(json.loads, (tmp_path / "said.jsonl").read_text().splitlines())}
     for row in rows(project):
         assert row["predicted"] == said[row["id"]]["predicted"]
-        assert row["confidence"] == pytest.approx(said[row["id"]]["confidence"], abs=1e-4)
 
 
 def test_a_new_file_predicts_only_its_rows(project: Project, asked: list[int]) -> None:
