@@ -16,6 +16,7 @@ from assets.orchestration.launch import materialise
 from assets.orchestration.wiring import pipeline_definitions
 from assets.predictions import answer as answering
 from assets.predictions.rows import read_predictions
+from assets.progress import discard
 from assets.session import open_runner
 from assets.store.runner import StepResult
 from tests.project import ROWS, STEPS, Project, actions
@@ -210,6 +211,8 @@ def test_another_champion_predicts_everything_and_a_refused_challenger_nothing(
     project.declare(**DECLARED, training=TOO_LITTLE, gate={"floor": 0.99})
     plan = planned(project)
     assert (plan["state"], plan["reasons"]) == ("pending", [{"kind": "input", "what": "release"}])
+    whole = json.loads(project.freshtune("plan", "tiny", "--to", "predictions", "--json").stdout)
+    assert [step["step"] for step in whole["steps"]] == list(FRESH)
     refused = project.run()
     assert refused["release"]["decision"] == "refused"
     assert actions(refused)["predictions"] == "fresh"
@@ -278,7 +281,7 @@ def test_it_is_predicted_by_itself_while_rows_wait_to_be_trained_on(project: Pro
     assert plan["state"] == "stale"
     assert [reason["kind"] for reason in plan["reasons"]] == ["source", "input"]
     with project.entered():
-        outcome = materialise("tiny", steps=("predictions",))
+        outcome = materialise("tiny", steps=("predictions",), sample=None, forced=(), sink=discard)
     assert [(result.step, result.action) for result in outcome.results] == [("predictions", "built")]
     assert asked == [10]
 
