@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from assets import session
 from assets.cli.console import messages, output, print_json, table
@@ -54,7 +55,7 @@ def predictions(name: Name, export: Export = None, with_texts: WithTexts = False
         )
     if export is not None:
         rows = _export(runner, stood, export, texts=with_texts)
-        messages().print(f"{rows:,} rows written to {export}", soft_wrap=True, highlight=False)
+        messages().print(Text(f"{rows:,} rows written to {export}"), soft_wrap=True)
     told = {**stood.measurements, "content": stood.record.content}
     if json:
         print_json(told)
@@ -90,17 +91,30 @@ def _export(runner: Runner, stood: StepResult, place: str, *, texts: bool) -> in
             whole = Path(folder) / "whole"
             _write(whole, rows, kind, labels)
             if "://" in place:
-                import fsspec  # a file on this machine does not need it
-
-                system, path = fsspec.core.url_to_fs(place)
-                system.put_file(str(whole), path)
+                _put(whole, place)
             else:
                 whole.replace(place)
-    except (OSError, ImportError, ValueError) as error:
+    except OSError as error:
         raise ConfigurationError(
             f"{place!r} cannot be written: {error}", where="--export", fix="name another place"
         ) from error
     return len(rows)
+
+
+def _put(whole: Path, url: str) -> None:
+    import fsspec  # a file on this machine does not need it
+
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        system.put_file(str(whole), path)
+    except Exception as error:
+        # Each file system has errors of its own, which derive from nothing in common.
+        raise ConfigurationError(
+            f"{url!r} cannot be written: {type(error).__name__}: {error}",
+            where="--export",
+            fix="check the URL, the file system that it needs (for s3://: pip install 'freshtune[s3]'), and the "
+            "credentials in the environment",
+        ) from error
 
 
 def _write(path: Path, rows: pa.Table, kind: Format | None, labels: list[str]) -> None:
@@ -130,6 +144,6 @@ def _show(runner: Runner, told: dict[str, Any]) -> None:
     labels = table("predicted", "rows", "share", right=("rows", "share"))
     whole = sum(told["labels"].values())
     for label, count in told["labels"].items():
-        labels.add_row(label, f"{count:,}", f"{count / whole:.1%}")
+        labels.add_row(Text(label), f"{count:,}", f"{count / whole:.1%}")
     console.print(labels)
     console.print(f"Export them: freshtune predictions {runner.name} --export predictions.parquet", soft_wrap=True)

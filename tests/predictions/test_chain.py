@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -268,10 +269,30 @@ def test_the_command_shows_and_exports(project: Project, tmp_path: Path) -> None
     assert set(records[0]["scores"]) == {"ham", "spam"}
     assert (tmp_path / "said.csv").read_text().splitlines()[0] == "row_id,id,predicted,confidence"
     assert len(list(tmp_path.glob("said*"))) == 3
+    with_texts = project.freshtune("predictions", "tiny", "--export", "memory://said/it.parquet", "--with-texts")
+    assert with_texts.exit_code == 0, with_texts.output
+    with fsspec.open("memory://said/it.parquet") as stream:
+        assert pq.read_table(stream)["text"].to_pylist() == [row["text"] for row in rows(project)]
     told = json.loads(project.freshtune("predictions", "tiny", "--json").stdout)
     assert (told["predicted"], told["content"]) == (20, stood(project).record.content)
     project.declare()
     assert "no files to predict are declared" in project.freshtune("predictions", "tiny").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--export", "said.txt"], "a prediction does not fit into a line of text"),
+        (["--export", "said"], "'said' has no ending"),
+        (["--export", "nowhere/said.csv"], "'nowhere/said.csv' cannot be written"),
+        (["--export", "nowhere://said.csv"], "'nowhere://said.csv' cannot be written: ValueError"),
+        (["--with-texts"], "--with-texts is about --export, which is missing"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused(arguments: list[str], said: str, built: Project) -> None:
+    result = built.freshtune("predictions", "tiny", *arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
 
 
 def test_it_is_predicted_by_itself_while_rows_wait_to_be_trained_on(project: Project, asked: list[int]) -> None:
