@@ -21,9 +21,11 @@ from assets.cli.records import PREDICTED, STDIN, Format, Record, format_of, read
 from assets.cli.registered import Registered
 from assets.errors import ConfigurationError
 from assets.progress import Progress, discard
+from assets.release import log
 from assets.store.runner import Runner
 
 if TYPE_CHECKING:
+    from assets.evaluation.decisions import Decisions, Scores
     from assets.evaluation.predict import Predictor
 
 EXAMPLES = (
@@ -84,8 +86,8 @@ def predict(
     quiet = input is not None and output_file is None and sys.stdout.isatty()
     with nullcontext(discard) if quiet else watched([name], messages()) as sink:
         progress = Progress(name, sink)
-        predictor = _loaded(runner, version, progress)
-        labelled = _labelled(runner, predictor, records, column, progress, total)
+        predictor, decisions = _loaded(runner, version, progress)
+        labelled = _labelled(runner, predictor, decisions, records, column, progress, total)
         if texts and not json and output_file is None:
             shown = list(labelled)
         else:
@@ -109,7 +111,9 @@ def _output_format(wanted: Format | None, kind: Format, *, json: bool) -> Format
     return Format.CSV if kind is Format.TXT else kind
 
 
-def _loaded(runner: Runner, version: int | None, progress: Progress) -> Predictor:
+def _loaded(runner: Runner, version: int | None, progress: Progress) -> tuple[Predictor, Decisions]:
+    """The model, and how the evaluation that it was decided by makes answers of its scores."""
+    from assets.evaluation.decisions import Decisions, read
     from assets.evaluation.predict import load  # imports transformers
 
     registered = Registered.of(runner)
@@ -122,11 +126,19 @@ def _loaded(runner: Runner, version: int | None, progress: Progress) -> Predicto
             fix=f"freshtune run {runner.name}{refused if registered.models else ''}",
         )
     progress.message(f"loading {registered.said(model)}")
-    return load(runner.store.open("objects", model) / "model")
+    evaluation = log.evaluation(registered.entries, model)
+    decisions = Decisions() if evaluation is None else read(runner.store.open("objects", evaluation))
+    return load(runner.store.open("objects", model) / "model"), decisions
 
 
 def _labelled(
-    runner: Runner, predictor: Predictor, records: Iterator[Record], column: str, progress: Progress, total: int | None
+    runner: Runner,
+    predictor: Predictor,
+    decisions: Decisions,
+    records: Iterator[Record],
+    column: str,
+    progress: Progress,
+    total: int | None,
 ) -> Iterator[Record]:
     """Rows with their predictions, a chunk at a time."""
     from assets.evaluation.predict import predict as predict_texts  # imports transformers
@@ -144,7 +156,8 @@ def _labelled(
             ]
             there = [text for text in texts if text.strip()]
             blank += len(texts) - len(there)
-            found = iter(_predicted(predictor, predict_texts(predictor, there, Progress("predict"))) if there else ())
+            scores = predict_texts(predictor, there, Progress("predict"))[1] if there else None
+            found = iter(()) if scores is None else _predicted(predictor, decisions, scores)
             for record, text in zip(chunk, texts, strict=True):
                 yield _joined(record, next(found) if text.strip() else dict.fromkeys(PREDICTED))
             advance(len(chunk))
@@ -162,12 +175,13 @@ def _masking(kinds: Sequence[str] | None) -> Callable[[str], str]:
     return lambda text: mask_text(text, find)[0]
 
 
-def _predicted(predictor: Predictor, predictions: tuple[list[str], Any]) -> Iterator[Record]:
-    labels, scores = predictions
-    for label, row in zip(labels, scores.tolist(), strict=True):
+def _predicted(predictor: Predictor, decisions: Decisions, scores: Scores) -> Iterator[Record]:
+    calibrated = decisions.calibrated(scores)
+    chosen = decisions.chosen(calibrated, predictor.labels)
+    for at, row in zip(chosen.tolist(), calibrated.tolist(), strict=True):
         yield {
-            "predicted": label,
-            "confidence": round(max(row), 6),
+            "predicted": predictor.labels[at],
+            "confidence": round(row[at], 6),
             "scores": {name: round(score, 6) for name, score in zip(predictor.labels, row, strict=True)},
         }
 
