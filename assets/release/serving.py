@@ -1,4 +1,4 @@
-"""What whoever serves the model gets: whether it loads without our code and answers as recorded, its size, its latency."""
+"""What whoever serves the model gets: whether it loads without our code and answers as recorded, how large and fast."""
 
 from __future__ import annotations
 
