@@ -35,46 +35,52 @@ def arriving(items: Iterable[T], most: int, seconds: float) -> Iterator[list[T]]
     waiting: Queue[T | _End] = Queue(most)
     left = threading.Event()
 
-    def put(item: T | _End) -> bool:
-        while not left.is_set():
-            try:
-                waiting.put(item, timeout=_POLL)
-            except Full:
-                continue
-            return True
-        return False
-
-    def fill() -> None:
+    def read() -> None:
         error = None
         try:
             for item in items:
-                if not put(item):
+                if not _put(waiting, item, left):
                     return
         except BaseException as raised:  # noqa: BLE001 - raised where the lists are read
             error = raised
-        put(_End(error))
+        _put(waiting, _End(error), left)
 
     # Whoever waits for standard input cannot be told to stop.
-    threading.Thread(target=fill, name="arriving", daemon=True).start()
+    threading.Thread(target=read, name="arriving", daemon=True).start()
     try:
         end = None
         while end is None:
-            first = waiting.get()
-            chunk = []
-            until = time.monotonic() + seconds
-            while not isinstance(first, _End):
-                chunk.append(first)
-                if len(chunk) == most:
-                    break
-                try:
-                    first = waiting.get(timeout=max(0.0, until - time.monotonic()))
-                except Empty:
-                    break
-            else:
-                end = first
+            chunk, end = _gathered(waiting, most, seconds)
             if chunk:
                 yield chunk
         if end.error is not None:
             raise end.error
     finally:
         left.set()
+
+
+def _put(waiting: Queue[T | _End], item: T | _End, left: threading.Event) -> bool:
+    """Hand one over; False if nobody wants it any more."""
+    while not left.is_set():
+        try:
+            waiting.put(item, timeout=_POLL)
+        except Full:
+            continue
+        return True
+    return False
+
+
+def _gathered(waiting: Queue[T | _End], most: int, seconds: float) -> tuple[list[T], _End | None]:
+    """What is there after a while, and the end if it came."""
+    chunk: list[T] = []
+    until = None
+    while len(chunk) < most:
+        try:
+            item = waiting.get(timeout=None if until is None else max(0.0, until - time.monotonic()))
+        except Empty:
+            break
+        if isinstance(item, _End):
+            return chunk, item
+        until = until or time.monotonic() + seconds
+        chunk.append(item)
+    return chunk, None
