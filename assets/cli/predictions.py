@@ -13,8 +13,9 @@ from rich.text import Text
 from assets import session
 from assets.cli.console import messages, output, print_json, table
 from assets.cli.options import Json, Name
-from assets.cli.records import Format, format_of, writer
+from assets.cli.records import Format, format_of
 from assets.cli.registered import Registered
+from assets.cli.written import writable, writer
 from assets.errors import ConfigurationError
 from assets.store.runner import Runner, StepResult
 
@@ -80,7 +81,7 @@ def _export(runner: Runner, stood: StepResult, place: str, *, texts: bool) -> in
     """Write every row; the file is there only when it is whole."""
     from assets.predictions.rows import read_predictions  # imports pyarrow
 
-    kind = None if place.endswith(PARQUET) else format_of(place, "--export")
+    kind = None if place.endswith(PARQUET) else writable(format_of(place, "--export"))
     if kind is Format.TXT:
         raise ConfigurationError("a prediction does not fit into a line of text", where="--export", fix="name it .csv")
     content = runner.store.open("objects", stood.record.content)
@@ -124,11 +125,12 @@ def _write(path: Path, rows: pa.Table, kind: Format | None, labels: list[str]) -
         pq.write_table(rows, path, compression="zstd")
         return
     with path.open("w", encoding="utf-8", newline="") as stream:
-        write = writer(stream, kind)
-        for batch in rows.to_batches(max_chunksize=AT_ONCE):
-            for record in batch.to_pylist():
-                scores = record["scores"]
-                write({**record, "scores": scores and dict(zip(labels, scores, strict=True))})
+        with writer(stream, kind, labels) as write:
+            for batch in rows.to_batches(max_chunksize=AT_ONCE):
+                write([
+                    {**record, "scores": record["scores"] and dict(zip(labels, record["scores"], strict=True))}
+                    for record in batch.to_pylist()
+                ])  # fmt: skip
 
 
 def _show(runner: Runner, told: dict[str, Any]) -> None:

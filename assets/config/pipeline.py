@@ -273,6 +273,13 @@ class Gate(Section):
     the 95 % interval of the difference lies above `margin`; `not_worse`: the 90 % interval above minus `margin`."""
     margin: Share | None = None
     """Margin of `promote_if`; null: 0 for `better`, 0.01 for `not_worse`."""
+    servable: bool | None = None
+    """Whether the saved model must load in a clean process, by transformers alone, and answer as recorded on up to 200
+    test rows. Takes about 10 seconds."""
+    max_size_mb: Annotated[float, Field(gt=0.0)] | None = None
+    """Most MB (10^6 bytes) that the saved model may have."""
+    max_latency_ms: Annotated[float, Field(gt=0.0)] | None = None
+    """Most milliseconds that a single row may take, in 95 % of the rows, on the machine that runs the gate."""
 
     @model_validator(mode="after")
     def _margin_of_something(self) -> Self:
