@@ -36,6 +36,13 @@ class Gate(Section):
     the evaluation (McNemar's exact test, 5 %, corrected by Holm)."""
     max_ece: Share | None = None
     """Largest expected calibration error on the test set, after calibration."""
+    servable: bool | None = None
+    """Whether the saved model must load in a clean process, by transformers alone, and answer as recorded on up to 200
+    test rows. Takes about 10 seconds."""
+    max_size_mb: Annotated[float, Field(gt=0.0)] | None = None
+    """Most MB (10^6 bytes) that the saved model may have."""
+    max_latency_ms: Annotated[float, Field(gt=0.0)] | None = None
+    """Most milliseconds that a single row may take, in 95 % of the rows, on the machine that runs the gate."""
     promotion: Literal["automatic", "manual"] = "automatic"
     """What becomes of a challenger that meets every condition: it is the champion, or waits for a person."""
 

@@ -48,7 +48,7 @@ class Difference:
 
 
 def metric_intervals(
-    true: npt.ArrayLike, predicted: npt.ArrayLike, classes: int, level: float = 0.95
+    true: npt.ArrayLike, predicted: npt.ArrayLike, classes: int, level: float = 0.95, averaged: int | None = None
 ) -> dict[str, tuple[float, float]]:
     """Intervals of accuracy and of the macro averages.
 
@@ -57,6 +57,7 @@ def metric_intervals(
         predicted: code of what was predicted, shape [rows].
         classes: how many labels there are; macro averages are over all of them, 0 where one is undefined.
         level: probability with which an interval holds the true value.
+        averaged: macro averages are over only the first so many labels, as where a part of the rows lacks some.
 
     Returns:
         Metric → lower and upper limit, both within [0, 1]. Without rows nothing is known: (0, 1).
@@ -68,7 +69,7 @@ def metric_intervals(
     intervals = {"accuracy": _pair(wilson(np.float64(right), len(true), level))}
     cells, counts = _distinct(true, predicted, classes=classes)
     for metric in METRICS[1:]:
-        intervals[metric] = _pair(macro_interval(metric, cells, counts, classes, level))
+        intervals[metric] = _pair(macro_interval(metric, cells, counts, classes, level, averaged))
     return intervals
 
 
@@ -173,7 +174,12 @@ def holm(chances: Mapping[str, float]) -> dict[str, float]:
 
 
 def macro_interval(
-    metric: str, cells: tuple[Codes, ...], counts: Numbers, classes: int, level: float = 0.95
+    metric: str,
+    cells: tuple[Codes, ...],
+    counts: Numbers,
+    classes: int,
+    level: float = 0.95,
+    averaged: int | None = None,
 ) -> tuple[Numbers, Numbers]:
     """Interval of a macro average.
 
@@ -183,6 +189,7 @@ def macro_interval(
         counts: rows of each cell, shape [samples, cells]: intervals of many samples are made at once.
         classes: how many labels there are.
         level: probability with which the interval holds the true value.
+        averaged: the average is over only the first so many labels.
 
     Returns:
         Lower and upper limits, shape [samples], within [0, 1].
@@ -193,7 +200,7 @@ def macro_interval(
     more = (np.concatenate([diagonal, own]), np.concatenate([diagonal, other]))
     added = np.concatenate([np.full(classes, share), np.full(len(own), share / (classes - 1))])
     true, said, counts = _with(cells, more, counts, added)
-    value, influence = _macro(metric, true, said, counts, classes)
+    value, influence = _macro(metric, true, said, counts, classes, averaged)
     half = _half(influence, counts, level)
     return np.clip(value - half, 0, 1), np.clip(value + half, 0, 1)
 

@@ -2,6 +2,7 @@
 
 - `decide` compares (`gate`, `same_rows`, `slices`) and says why: `decision.json`, `card.md`, and in the trace
   `report.html`.
+- `serving` loads the saved model in a clean process, and measures size and latency.
 - `log` reads the promotion log and makes the entries of a person: promote, rollback, adopt.
 - `registry` makes one MLflow model version for each challenger and sets the aliases; `by_hand` says what somebody
   changed there; `webhook` tells of a model that came into use.
@@ -31,6 +32,9 @@ STEP = Step(
         "gate.reference",
         "gate.slices",
         "gate.max_ece",
+        "gate.servable",
+        "gate.max_size_mb",
+        "gate.max_latency_ms",
         "gate.promotion",
     ),
     decides=True,

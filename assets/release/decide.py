@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assets.release import gate, log, report, slices
+from assets.release import gate, log, report, serving, slices
 from assets.release.account import row_account
 from assets.release.same_rows import SameRows, on_same_rows, overlap
 from assets.store.step import Build, Measurements
@@ -36,6 +36,9 @@ def decide(
     reference: bool,
     slices: bool,
     max_ece: float | None,
+    servable: bool | None,
+    max_size_mb: float | None,
+    max_latency_ms: float | None,
     promotion: str,
 ) -> Measurements:
     """Decide whether the challenger becomes the champion.
@@ -51,6 +54,9 @@ def decide(
         reference: whether to ask the same in comparison with the reference champion.
         slices: whether a slice that is significantly worse than the champion's refuses the challenger.
         max_ece: largest expected calibration error, or None.
+        servable: see `serving.conditions`; so are the following.
+        max_size_mb: most MB of the saved model, or None.
+        max_latency_ms: most milliseconds for a single row, or None.
         promotion: `automatic`, or `manual`: a challenger that meets every condition waits for a person.
 
     Returns:
@@ -64,10 +70,10 @@ def decide(
     asked = Asked(metric, below_champion, promote_if, margin)
 
     # The conditions in the order in which they are told; every one is judged, so that all reasons are known at once.
-    # What a model must be like to be served belongs after the calibration: it is about the challenger alone.
     comparisons = _alone(metrics, metric, floor, above_baseline)
     if max_ece is not None:
         comparisons.append(gate.calibrated(_ece(build.inputs["evaluation"]), max_ece))
+    comparisons += serving.conditions(build, servable=servable, max_size_mb=max_size_mb, max_latency_ms=max_latency_ms)
     compared = {"champion": (before, same_rows)} if before and same_rows else {}
     if before and same_rows:
         comparisons += _of(build, before, same_rows, asked)

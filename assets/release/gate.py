@@ -33,10 +33,10 @@ class Comparison:
 
     Attributes:
         name: `floor` (`floor_METRIC` where there are several), `baseline`, `calibration`, `champion`, `proven`,
-            `reference`, `reference_proven`, `slices` or `rolled_back`.
+            `reference`, `reference_proven`, `slices`, `servable`, `size`, `latency` or `rolled_back`.
         passed: whether it is met.
-        value: the challenger's metric, or None where no number decides.
-        limit: the least value that passes, or None.
+        value: the challenger's metric, MB or milliseconds, or None where no number decides.
+        limit: the least value that passes, of errors, MB and milliseconds the largest, or None.
         message: one sentence with the numbers.
         difference: challenger's metric minus the champion's, where an interval of it decides; so for the following.
         interval: its lower and upper limit.

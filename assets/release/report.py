@@ -47,6 +47,9 @@ _CONDITIONS = {
     "slices": "Not worse on any slice",
     "calibration": "Knows how sure it is",
     "rolled_back": "Was not rolled back",
+    "servable": "Loads without freshtune",
+    "size": "Size",
+    "latency": "Latency",
 }
 
 Json = dict[str, Any]

@@ -117,6 +117,9 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         promotion: str = "automatic",
         parts: Sequence[Sequence[str]] | None = None,
         others: Mapping[str, Answers] | None = None,
+        servable: bool | None = None,
+        max_size_mb: float | None = None,
+        max_latency_ms: float | None = None,
         draw: bool = False,
         beside: str | None = None,
     ) -> Release:
@@ -184,6 +187,9 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
                 slices=slices,
                 max_ece=max_ece,
                 promotion=promotion,
+                servable=servable,
+                max_size_mb=max_size_mb,
+                max_latency_ms=max_latency_ms,
             )
         return Release(build, result, evaluated)
 

@@ -454,3 +454,11 @@ def test_that_no_compared_row_was_seen_is_counted_again(release: MakeRelease, mo
     monkeypatch.setattr(same_rows, "_seen", lambda *_: set())
     made = release(TRUE, RIGHT, log=OLD, trained_on={0: "train", 3: "validation"})
     assert made.result["unseen"] == [{**found, "rows": 10, "left_out": 0, "seen_by_other": 2}]
+
+
+@pytest.mark.parametrize(("most", "decision"), [(1_000.0, "promoted"), (1e-6, "refused")])
+def test_the_size_of_the_saved_model_is_limited(most: float, decision: str, release: MakeRelease) -> None:
+    made = release(TRUE, TRUE, max_size_mb=most)
+    assert made.decision["decision"] == decision
+    assert "the saved model has 0.0 MB" in made.message("size")
+    assert "the saved model has 0.0 MB" in made.report
