@@ -100,7 +100,8 @@ def test_prediction_answers_as_evaluation_did(project: Project) -> None:
     for row, line in zip(side, result.stdout.splitlines(), strict=True):
         said, expected = json.loads(line), rows[row["row_id"]]
         assert said["predicted"] == expected["predicted"]
-        assert said["confidence"] == pytest.approx(expected["confidence"], abs=1e-5)
+        # Evaluation is in float32, and this in bf16 where the processor has it.
+        assert said["confidence"] == pytest.approx(expected["confidence"], abs=0.02)
 
 
 def test_measurements_have_as_many_texts_as_are_allowed(project: Project) -> None:
