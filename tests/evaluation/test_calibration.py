@@ -30,6 +30,9 @@ def test_the_temperature_never_makes_the_validation_loss_worse(seed: int, rows: 
 
     assert log_loss(scaled(scores, found), true) <= log_loss(scores, true)
     assert (found == 1.0) or not reason
+    # Where the best is 1 already, what a search finds is beside it.
+    best = scaled(scores, found)
+    assert log_loss(scaled(best, fit_temperature(best, true)[0]), true) <= log_loss(best, true)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
