@@ -21,6 +21,7 @@ from assets.release import log
 from assets.store.runner import Runner
 
 if TYPE_CHECKING:
+    from assets.evaluation.decisions import Decisions
     from assets.evaluation.predict import Predictor
 
 CHUNK = 512
@@ -32,9 +33,9 @@ class Prediction:
     """What a model says of one text.
 
     Attributes:
-        label: the most probable one.
+        label: the most probable one, or what the threshold of `evaluation` says.
         confidence: its probability.
-        scores: probability of each label.
+        scores: probability of each label, calibrated as `evaluation` found.
     """
 
     label: str
@@ -48,10 +49,12 @@ class Labeller:
 
     Attributes:
         predictor: the model.
+        decisions: how the evaluation by which the model was decided makes answers of scores.
         prepare: brings a text into the form of the texts that the model was trained on.
     """
 
     predictor: Predictor
+    decisions: Decisions
     prepare: Callable[[str], str]
 
     @classmethod
@@ -66,12 +69,15 @@ class Labeller:
             DataError: it cannot be loaded.
             StoreError: the store has lost it.
         """
+        from assets.evaluation.decisions import Decisions, read
         from assets.evaluation.predict import load  # imports transformers
 
         cleaning = runner.config.cleaning
         masked = _masking(cleaning.mask_pii)
+        evaluation = log.evaluation(runner.store.log(runner.environment, runner.name), model)
         return cls(
             load(runner.store.open("objects", model) / "model", "auto"),
+            Decisions() if evaluation is None else read(runner.store.open("objects", evaluation)),
             lambda text: masked(normalise(text, unicode=cleaning.unicode, whitespace=cleaning.whitespace)),
         )
 
@@ -83,12 +89,15 @@ class Labeller:
         there = [text for text in prepared if text.strip()]
         if not there:
             return [None] * len(texts)
-        labels, scores = predict_texts(self.predictor, there, Progress("predict", discard))
-        found = iter(zip(labels, scores.tolist(), strict=True))
+        names = self.predictor.labels
+        scores = self.decisions.calibrated(predict_texts(self.predictor, there, Progress("predict", discard))[1])
+        chosen = self.decisions.chosen(scores, names).tolist()
+        found = iter(zip(chosen, scores.tolist(), strict=True))
         return [self._prediction(*next(found)) if text.strip() else None for text in prepared]
 
-    def _prediction(self, label: str, scores: Sequence[float]) -> Prediction:
+    def _prediction(self, at: int, scores: Sequence[float]) -> Prediction:
         by_label = {name: round(score, 6) for name, score in zip(self.predictor.labels, scores, strict=True)}
+        label = self.predictor.labels[at]
         return Prediction(label, by_label[label], by_label)
 
 
