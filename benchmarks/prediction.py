@@ -8,7 +8,8 @@ of one intent, one after the other. The peer is `transformers.pipeline("text-cla
 the same device, at the best of several batch sizes, which is looked for first; sides alternate in each round and the
 fastest round of each counts, from texts to labels, tokens included. `bf16` is what `freshtune predict` takes where the
 device computes it natively, `float32` what is recorded. `peer_bf16` is the peer with its weights in bf16, which is not
-what anybody gets who loads the model as it is, and no target is set against it.
+what anybody gets who loads the model as it is, and no target is set against it. Targets are about the clock, so they
+need a quiet machine; seconds of the processor are told beside it (with OMP_NUM_THREADS=1: threads that wait count too).
 """
 
 from __future__ import annotations
@@ -106,10 +107,10 @@ def peer(folder: Path, batch_size: int, dtype: str) -> Label:
     return lambda texts: [found["label"] for found in made(list(texts), truncation=True)]
 
 
-def timed(label: Label, texts: Sequence[str]) -> tuple[list[str], float]:
-    """Labels, and the seconds that they took."""
-    started = time.perf_counter()
-    return label(texts), time.perf_counter() - started
+def timed(label: Label, texts: Sequence[str]) -> tuple[list[str], float, float]:
+    """Labels, the seconds that they took, and those of the processor."""
+    started, used = time.perf_counter(), time.process_time()
+    return label(texts), time.perf_counter() - started, time.process_time() - used
 
 
 def measure(data: Path) -> dict[str, Any]:
@@ -128,11 +129,13 @@ def measure(data: Path) -> dict[str, Any]:
         if auto.precision == "bf16":
             sides |= {"bf16": ours(auto), "peer_bf16": peer(folder, best, "bfloat16")}
         seconds: dict[str, list[float]] = {side: [] for side in sides}
+        processor: dict[str, list[float]] = {side: [] for side in sides}
         labels = {}
         for at in range(ROUNDS):
             for side in list(sides) if at % 2 == 0 else list(sides)[::-1]:
-                labels[side], took = timed(sides[side], texts)
+                labels[side], took, used = timed(sides[side], texts)
                 seconds[side].append(took)
+                processor[side].append(used)
         # The file is in the order of its intents.
         single = random.Random(1).sample(rows, 300)  # noqa: S311 - data for a benchmark
         found = sides["float32"]([text for text, _ in single])
@@ -155,6 +158,10 @@ def measure(data: Path) -> dict[str, Any]:
         "peer_search_rows_per_second": {size: len(sought) / took for size, took in search.items()},
         "rows_per_second": speed,
         "seconds": seconds,
+        "processor_seconds": processor,
+        "ratio_by_processor_seconds": {
+            side: min(processor["peer"]) / min(used) for side, used in processor.items() if side != "peer"
+        },
         "same_decision": same,
         "machine": {
             "device": describe(device),
