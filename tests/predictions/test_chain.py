@@ -137,7 +137,8 @@ def test_predictions_are_those_of_the_command(project: Project, tmp_path: Path) 
     said = {each["id"]: each for each in map(json.loads, (tmp_path / "said.jsonl").read_text().splitlines())}
     for row in rows(project):
         assert row["predicted"] == said[row["id"]]["predicted"]
-        assert row["confidence"] == pytest.approx(said[row["id"]]["confidence"], abs=1e-4)
+        # What is recorded is predicted in float32, the command may use bf16.
+        assert row["confidence"] == pytest.approx(said[row["id"]]["confidence"], abs=0.01)
 
 
 def test_a_new_file_predicts_only_its_rows(project: Project, asked: list[int]) -> None:
