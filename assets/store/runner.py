@@ -516,6 +516,8 @@ class Runner:
             stored=partial(self.store.open, "objects"),
             log=entries,
             measurements={name: found.measurements for name, found in stand.items()},
+            ingredients={name: found.record.ingredients for name, found in stand.items()},
+            settings=self.config.model_dump(mode="json", exclude_none=True),
         )
         return _load(step.function)(build, **self._arguments(step))  # type: ignore[no-any-return]
 

@@ -183,6 +183,8 @@ class Build:
             digest, verified.
         log: only for a step that decides: the entries so far, oldest first.
         measurements: only for a step that decides: measurements of every step before it, by step.
+        ingredients: only for a step that decides: what the keys of these results are digested from, by step.
+        settings: only for a step that decides: the pipeline's configuration as JSON, to be told and not to decide by.
         digests: content digest of each input step, for lineage.
     """
 
@@ -199,6 +201,8 @@ class Build:
     stored: Callable[[str], Path] | None = None
     log: tuple[LogEntry, ...] = ()
     measurements: Mapping[str, Measurements] = field(default_factory=dict)
+    ingredients: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
