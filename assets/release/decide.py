@@ -76,7 +76,9 @@ def decide(
     if same_rows and promote_if is not None:
         comparisons += _proven(build.pipeline, same_rows, metric, promote_if, margin, below_champion)
     if before and log.adopted(build.log, before):
-        comparisons = [gate.of_unknown_rows(each) if each.name in {"champion", "proven"} else each for each in comparisons]
+        comparisons = [
+            gate.of_unknown_rows(each) if each.name in {"champion", "proven"} else each for each in comparisons
+        ]
     if gone := log.rolled_back(build.log):
         comparisons.append(gate.not_rolled_back(was_rolled_back=challenger in gone))
     verdict = gate.decide(challenger, before, comparisons)
