@@ -70,14 +70,14 @@ def holding(folders: Iterable[Path], texts: Iterable[str], *, values: bool = Fal
         raise ConfigurationError("an empty text is in every file", where="--text", fix="name a whole text")
     whole = [text for text in wanted if values and len(text) < SHORT]
     inside = [text for text in wanted if text not in set(whole)]
-    spelt = {*(form for text in inside for form in forms(text)), *(form for text in whole for form in _quoted(text))}
+    spelt = {*(form for text in inside for form in forms(text)), *(form for text in whole for form in quoted(text))}
     sought = _Sought(inside, whole, {form.encode("utf-8", "surrogatepass") for form in spelt})
     below = (path for folder in folders for path in (folder, *folder.rglob("*")))
     files = {path for path in below if path.is_file() and not path.is_symlink()}
     return [path for path in sorted(files) if _holds(path, sought)]
 
 
-def _quoted(text: str) -> Iterator[str]:
+def quoted(text: str) -> Iterator[str]:
     """A short text as a whole value of JSON and of HTML."""
     for escaped in (True, False):
         yield json.dumps(text, ensure_ascii=escaped)
@@ -179,7 +179,7 @@ def _in_database(path: Path, sought: _Sought) -> bool:
             for column in columns:
                 begin = f"select 1 from {quoted(name)} where"  # noqa: S608 - quoted
                 spelt = {*(form for text in sought.inside for form in forms(text))}
-                spelt |= {form for text in sought.whole for form in _quoted(text)}
+                spelt |= {form for text in sought.whole for form in quoted(text)}
                 asked = [(f"{begin} instr({quoted(column)}, ?) limit 1", text) for text in sorted(spelt)]
                 asked += [(f"{begin} {quoted(column)} = ? limit 1", text) for text in sought.whole]
                 if any(database.execute(query, (text,)).fetchone() for query, text in asked):

@@ -196,7 +196,11 @@ def _points_to(record: Record) -> tuple[str, ...]:
 
 def _forgotten(data: bytes) -> set[str]:
     """Digests and keys of what an entry of a promotion log says to be forgotten."""
-    fields = json.loads(data)
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        # What is damaged says nothing; that it is will be noticed by whoever reads the log.
+        return set()
     return {*fields.get("replaced", {}), *fields.get("removed", ())}
 
 
