@@ -22,7 +22,7 @@ from assets.cli.certificates import write_certificate
 from assets.cli.everywhere import LOCAL
 from assets.cli.registered import Registered, now
 from assets.cli.ruling import RULINGS_LOCK
-from assets.cli.scrubbing import Words, scrub
+from assets.cli.scrubbing import Words, scrub, still_in
 from assets.cli.successors import Successors
 from assets.cli.trace import Wanted, find_rows, names_of
 from assets.config.home import pipeline_folder
@@ -394,7 +394,8 @@ class _Forgetting:
         }
 
     def _files_wholly(self, words: Words) -> list[str]:
-        return [str(path) for path in self._files(words) if words.wholly_in(path)]
+        others = held.longer(self.runner.store, words)
+        return [str(path) for path in self._files(words) if still_in(path, words, others)]
 
     def _sources(self, words: Words) -> list[str]:
         """Files of the source, and of the pipelines' folders, that hold the rows: they are the user's."""

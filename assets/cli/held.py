@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from assets.cli.everywhere import SHORT
-from assets.cli.scrubbing import Words
+from assets.cli.scrubbing import Words, still_in
 from assets.errors import DamagedError
 from assets.splits.rows import OVERLAY
 from assets.splits.rule import SIDES
@@ -114,9 +115,9 @@ def look_at_shards(store: Store, key: bytes, hashes: frozenset[str]) -> Shards:
 
 
 def lines_with(store: Store, texts: Iterable[str]) -> set[str]:
-    """Rejected lines that hold one of some texts, but for short ones."""
-    long = [text for text in texts if len(text) >= SHORT]
-    return {line for shard in shards(store) for line, _ in _lines(shard) if any(text in line for text in long)}
+    """Rejected lines that hold one of some texts, whatever the white space, but for short ones."""
+    long = {form(text) for text in texts if len(text) >= SHORT}
+    return {line for shard in shards(store) for line, _ in _lines(shard) if any(text in form(line) for text in long)}
 
 
 def _lines(shard: Path) -> list[tuple[str, str]]:
@@ -193,14 +194,29 @@ def _holds(store: Store, kind: Kind, digest: str, words: Words) -> bool:
             LocalStorage(store.cache).remove(f"{kind}/{digest[:2]}/{digest}")
 
 
+def longer(store: Store, words: Words) -> Words:
+    """Texts of other rows, which hold any of some words as a part."""
+    long = [text for text in words.texts if len(text) >= SHORT]
+    found: set[str] = set()
+    for shard in shards(store):
+        rows = read_tables([shard], "rows.feather", ["text"])["text"]
+        for text in long:
+            found.update(rows.filter(pc.match_substring(rows, text)).to_pylist())
+    found |= {form(text) for text in found} | {text.strip() for text in found}
+    return Words(tuple(sorted(found - set(words.texts))), ())
+
+
 def remaining(store: Store, words: Words) -> list[str]:
-    """`objects/DIGEST` and `traces/DIGEST` that hold any of it as a whole, models excepted."""
+    """`objects/DIGEST` and `traces/DIGEST` that hold any of it, models excepted."""
     found = []
+    others = longer(store, words)
     kinds: tuple[Kind, ...] = ("objects", "traces")
     for kind in kinds:
         for digest, manifest in manifests(store, kind).items():
+            if WEIGHTS in manifest["files"]:
+                continue
             folder = store.storage.local(f"{kind}/{digest[:2]}/{digest}", store.cache)
-            if WEIGHTS not in manifest["files"] and words.wholly_in(folder):
+            if any(still_in(path, words, others) for path in words.wholly_in(folder)):
                 found.append(f"{kind}/{digest}")
     return found
 

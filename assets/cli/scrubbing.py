@@ -88,6 +88,33 @@ def _cut(content: str, text: str) -> str:
     return "".join([*found, content[start:]])
 
 
+def still_in(path: Path, words: Words, longer: Words) -> bool:
+    """Whether a file holds any of some words otherwise than as a part of longer texts, which are rows of their own."""
+    if not words.wholly_in(path):
+        return False
+    if not longer.texts:
+        return True
+    with path.open("rb") as stream:
+        head = stream.read(16)
+    if head.startswith(b"PAR1"):
+        return _in_cells(pq.read_table(path), words, longer)
+    if head.startswith(b"ARROW1"):
+        with pa.OSFile(str(path)) as source:
+            return _in_cells(pa.ipc.open_file(source).read_all(), words, longer)
+    if head == SQLITE:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            content = "\n".join(line for line in database.iterdump())
+    else:
+        content = path.read_bytes().decode(errors="replace")
+    content = longer.without_spelt(content)
+    return words.without_spelt(content) != content
+
+
+def _in_cells(table: pa.Table, words: Words, longer: Words) -> bool:
+    left = longer.without_spelt(json.dumps(table.to_pylist(), ensure_ascii=False, default=str))
+    return words.without_spelt(left) != left
+
+
 def scrub(path: Path, words: Words) -> bool:
     """Take words out of a file, in place; whether that could be done. What is not understood is left as it is.
 
