@@ -33,6 +33,7 @@ from assets.store.build import by
 from assets.store.digests import canonical_json
 from assets.store.runner import Runner
 from assets.store.step import LogEntry
+from assets.store.storage import LocalStorage, delete
 from assets.store.store import Kind
 from assets.validated.rulings import FILE
 
@@ -156,6 +157,7 @@ class _Forgetting:
         shards = held.look_at_shards(store, self.key, hashes)
         given = [text for text in self.given if forgotten.hash_of(text, self.key) in hashes]
         words = held.words(shards, given, self._forms([*shards.texts, *given]))
+        self._sweep(words)
         found = held.look(store, shards, words)
         files = self._files(words)
         before = self._written(shards, found, files)
@@ -178,6 +180,14 @@ class _Forgetting:
     def _forms(self, texts: Iterable[str]) -> list[str]:
         cleaning = self.runner.config.cleaning
         return [normalise(text, unicode=cleaning.unicode, whitespace=cleaning.whitespace) for text in texts]
+
+    def _sweep(self, words: Words) -> None:
+        """Delete what killed builds left in staging; nobody builds now, whatever machine it was."""
+        storage = self.runner.store.storage
+        bases = {self.runner.store.cache, *([storage.root] if isinstance(storage, LocalStorage) else [])}
+        for staging in (base / "staging" for base in bases):
+            for name in {path.relative_to(staging).parts[0] for path in words.holding(staging)}:
+                delete(staging / name)
 
     # Outside the store
 

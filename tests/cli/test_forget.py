@@ -15,6 +15,7 @@ import pytest
 from assets.cli import forget as forgetting
 from assets.cli.everywhere import holding
 from assets.cli.scrubbing import Words, still_in
+from assets.cli.trace import Wanted
 from assets.errors import ConfigurationError
 from assets.release import log
 from assets.release.account import row_account
@@ -158,7 +159,7 @@ def test_texts_that_left_the_source_are_still_remembered(told: Project, freshtun
 def test_the_plan_says_why_everything_is_stale(told: Project, freshtune: Freshtune) -> None:
     told.decide("m1")
     forget(freshtune, "--text", SECRET)
-    (raw, *rest) = [each for each in open_runner("tiny").plan("splits").steps]
+    raw, *rest = open_runner("tiny").plan("splits").steps
     assert raw.state == "stale"
     assert any(reason.what == "forgotten" for reason in raw.reasons)
     assert all(each.state in {"stale", "pending"} for each in rest)
@@ -176,6 +177,9 @@ def test_rulings_reports_and_databases_are_cleaned(told: Project, freshtune: Fre
     (artifacts / "report.html").write_text(f"<td>{SECRET}</td><td>ham</td>")
     (home / "work" / "abc").mkdir(parents=True)
     (home / "work" / "abc" / "rows.txt").write_text(SECRET)
+    left = home / "store" / "staging" / "elsewhere-7-abc" / "content"
+    left.mkdir(parents=True)
+    (left / "rows.txt").write_text(SECRET)
     with closing(sqlite3.connect(home / "mlflow.db")) as database:
         database.execute("create table tags (name text, value text)")
         database.executemany("insert into tags values (?, ?)", [("a", f"say {SECRET}"), ("b", json.dumps([SECRET]))])
@@ -229,7 +233,7 @@ def test_killed_at_any_point_the_same_command_completes_it(
         with monkeypatch.context() as patch:
             points = interrupted(patch, at)
             with suppress(Killed):
-                forgetting.forget(open_runner("tiny"), forgetting.Wanted([], SECRET, None), "request 17")
+                forgetting.forget(open_runner("tiny"), Wanted([], SECRET, None), "request 17")
             if points() < at:
                 break
         if pending := [each for each in forgotten.requests(open_runner("tiny").store) if not each.certificate]:
