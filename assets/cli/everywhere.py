@@ -27,6 +27,8 @@ CHUNK = 1 << 22
 LOCAL = "sqlite:///"
 OPENERS: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 """How a compressed file begins → what reads it."""
+TEXTS = frozenset({"text", "line_text"})
+"""Columns with texts of rows and of lines that are none."""
 SHORT = 12
 """A text of fewer characters may be in a file by chance."""
 
@@ -55,7 +57,8 @@ def holding(folders: Iterable[Path], texts: Iterable[str], *, values: bool = Fal
     Args:
         folders: or files; searched with all below, but not through symbolic links. What is not there holds nothing.
         texts: not empty.
-        values: whether a short text counts only as a whole value: of a table, of JSON, between two tags.
+        values: whether a short text counts only as a whole value: of a column or of JSON that is called `text`, or
+            between two tags. A short text may be a label.
 
     Returns:
         Paths, sorted.
@@ -78,9 +81,10 @@ def holding(folders: Iterable[Path], texts: Iterable[str], *, values: bool = Fal
 
 
 def quoted(text: str) -> Iterator[str]:
-    """A short text as a whole value of JSON and of HTML."""
+    """A short text as a value called `text` in JSON, and as all there is between two tags."""
     for escaped in (True, False):
-        yield json.dumps(text, ensure_ascii=escaped)
+        for space in ("", " "):
+            yield f'"text":{space}{json.dumps(text, ensure_ascii=escaped)}'
     yield f">{html.escape(text)}<"
 
 
@@ -150,7 +154,10 @@ def _in_stream(stream: IO[bytes], needles: set[bytes]) -> bool:
 
 
 def _in_batch(batch: pa.RecordBatch, sought: _Sought) -> bool:
-    return any(_in_column(column, sought) for column in batch.columns)
+    return any(
+        _in_column(column, sought if name in TEXTS else sought._replace(whole=[]))
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    )
 
 
 def _in_column(column: Any, sought: _Sought) -> bool:
@@ -163,25 +170,23 @@ def _in_column(column: Any, sought: _Sought) -> bool:
     if pa.types.is_nested(column.type):
         held = json.dumps(column.to_pylist(), ensure_ascii=False, default=str)
         spelt = [json.dumps(text, ensure_ascii=False)[1:-1] for text in sought.inside]
-        spelt += [json.dumps(text, ensure_ascii=False) for text in sought.whole]
+        spelt += [form for text in sought.whole for form in quoted(text)]
         return any(each in held for each in spelt)
     return False
 
 
 def _in_database(path: Path, sought: _Sought) -> bool:
+    spelt = {form for text in sought.inside for form in forms(text)}
+    spelt |= {form for text in sought.whole for form in quoted(text)}
+    identifier = '"{}"'.format
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
-        quoted = '"{}"'.format
         names = [
             name.replace('"', '""') for (name,) in database.execute("select name from sqlite_master where type='table'")
         ]
         for name in names:
-            columns = [row[1].replace('"', '""') for row in database.execute(f"pragma table_info({quoted(name)})")]
+            columns = [row[1].replace('"', '""') for row in database.execute(f"pragma table_info({identifier(name)})")]
             for column in columns:
-                begin = f"select 1 from {quoted(name)} where"  # noqa: S608 - quoted
-                spelt = {*(form for text in sought.inside for form in forms(text))}
-                spelt |= {form for text in sought.whole for form in quoted(text)}
-                asked = [(f"{begin} instr({quoted(column)}, ?) limit 1", text) for text in sorted(spelt)]
-                asked += [(f"{begin} {quoted(column)} = ? limit 1", text) for text in sought.whole]
-                if any(database.execute(query, (text,)).fetchone() for query, text in asked):
+                query = f"select 1 from {identifier(name)} where instr({identifier(column)}, ?) limit 1"  # noqa: S608
+                if any(database.execute(query, (text,)).fetchone() for text in sorted(spelt)):
                     return True
     return False

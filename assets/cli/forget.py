@@ -73,8 +73,15 @@ def forget(runner: Runner, wanted: Wanted, why: str) -> list[dict[str, Any]]:
         if not (wanted.prefixes or wanted.text is not None or wanted.file is not None):
             return done
         texts = _texts(runner, wanted)
-        if not texts and done:
-            return done
+        if not texts:
+            if done:
+                return done
+            raise ConfigurationError(
+                f"no row that the store has is meant by {', '.join([*wanted.prefixes, *filter(None, [wanted.file])])}",
+                where=runner.name,
+                fix=f'name it by its text: freshtune rows {runner.name} rule --forget --text "the whole text"; '
+                f"`freshtune rows {runner.name} forgotten` lists what is forgotten already",
+            )
         if len(texts) > MOST:
             raise ConfigurationError(
                 f"{len(texts):,} texts are meant; accepted: at most {MOST:,} at once",
@@ -108,11 +115,7 @@ def _key(runner: Runner, known: Sequence[forgotten.Request]) -> bytes:
 
 
 def _texts(runner: Runner, wanted: Wanted) -> set[str]:
-    """Texts of the rows that are meant; a text that somebody gives is meant whether or not a row has it.
-
-    Raises:
-        ConfigurationError: no row is meant.
-    """
+    """Texts of the rows that are meant; a text that somebody gives is meant whether or not a row has it."""
     rows: dict[str, Any] = {}
     entries = Registered.of(runner).entries
     names = names_of(runner, [entry.fields for entry in entries])
@@ -121,14 +124,6 @@ def _texts(runner: Runner, wanted: Wanted) -> set[str]:
     found = {row.text for row in rows.values() if row.text}
     if wanted.text is not None:
         found.add(wanted.text)
-    if not found and not any(request.certificate is None for request in forgotten.requests(runner.store)):
-        told = ", ".join([*wanted.prefixes, *filter(None, [wanted.file])])
-        if not any(request.certificate for request in forgotten.requests(runner.store)):
-            raise ConfigurationError(
-                f"no row that the store has is meant by {told}",
-                where=runner.name,
-                fix=f'freshtune rows {runner.name} rule --forget --text "the whole text" --why "the reason"',
-            )
     return found
 
 
@@ -167,14 +162,14 @@ class _Forgetting:
         self._references(shards, words, found)
         self._remove(shards, found)
         certificate = self._certificate(before, changed, models, words)
-        forgotten.finish(store, self.request, certificate)
-        write_certificate(self.runner.home.path, certificate)
         if certificate["remains"]["store"]:
             raise StoreError(
                 f"{', '.join(certificate['remains']['store'])} came to hold the rows meanwhile",
                 where=store.url,
                 fix="stop every run, and give the same command again",
             )
+        write_certificate(self.runner.home.path, certificate)
+        forgotten.finish(store, self.request, certificate)
         return certificate
 
     def _forms(self, texts: Iterable[str]) -> list[str]:
@@ -358,6 +353,7 @@ class _Forgetting:
                     links = sorted(store.manifest("objects", new).get("links", ()))
                     after = replace(record, content=new, trace=told or trace, links=links)
                     _, environment, pipeline, _ = name.split("/")
+                    after = store.add_record(after, after=store.record(record.key))
                     store.refer(environment, pipeline, step, after)
                     continue
             store.storage.remove(name)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from assets.cli.everywhere import SHORT, forms, holding, quoted
+from assets.cli.everywhere import SHORT, TEXTS, forms, holding, quoted
 
 MARK = "[forgotten]"
 """What stands where a text was."""
@@ -45,9 +45,14 @@ class Words:
         """Files that hold any of it as a whole."""
         return holding(folders, [*self.texts, *self.row_ids], values=True)
 
-    def without(self, value: str) -> str:
-        """A value of a table or of JSON without any of it."""
-        if value in self.texts:
+    def without(self, value: str, *, of_text: bool = False) -> str:
+        """A value of a table or of JSON without any of it.
+
+        Args:
+            value: the value.
+            of_text: whether it is called `text`, so that a short text is no label.
+        """
+        if of_text and value in self.texts:
             return MARK
         for text in self._long:
             value = _cut(value, text)
@@ -58,9 +63,12 @@ class Words:
     def without_spelt(self, content: str) -> str:
         """A page or a log without any of it, however it is spelt there."""
         for text in sorted(self.texts, key=len, reverse=True):
-            spelt = set(quoted(text)) if len(text) < SHORT else set(forms(text))
-            for form in sorted(spelt, key=len, reverse=True):
-                content = _cut(content, form) if len(text) >= SHORT else content.replace(form, _marked(form))
+            if len(text) < SHORT:
+                for form, instead in zip(quoted(text), quoted(MARK), strict=True):
+                    content = content.replace(form, instead)
+                continue
+            for form in sorted({*forms(text)}, key=len, reverse=True):
+                content = _cut(content, form)
         for row_id in self.row_ids:
             content = content.replace(row_id, MARK)
         return content
@@ -68,11 +76,6 @@ class Words:
     @property
     def _long(self) -> Iterator[str]:
         yield from (text for text in sorted(self.texts, key=len, reverse=True) if len(text) >= SHORT)
-
-
-def _marked(form: str) -> str:
-    """A whole value with its marks around it."""
-    return f"{form[0]}{MARK}{form[-1]}"
 
 
 def _cut(content: str, text: str) -> str:
@@ -166,21 +169,17 @@ def _replace(path: Path, write: Any) -> None:
 
 def _rows_without(table: pa.Table, words: Words) -> pa.Table:
     stays = [True] * len(table)
-    for column in table.columns:
+    for name, column in zip(table.column_names, table.columns, strict=True):
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_nested(kind):
             for at, value in enumerate(column.to_pylist()):
-                stays[at] = stays[at] and not _has(value, words)
+                stays[at] = stays[at] and _json_without(value, words, of_text=name in TEXTS) == value
     return table.filter(pa.array(stays, pa.bool_()))
 
 
-def _has(value: Any, words: Words) -> bool:
-    return bool(_json_without([value], words) != [value])
-
-
-def _json_without(value: Any, words: Words) -> Any:
+def _json_without(value: Any, words: Words, *, of_text: bool = False) -> Any:
     if isinstance(value, str):
-        return words.without(value)
+        return words.without(value, of_text=of_text)
     if isinstance(value, list):
         rest = []
         for each in value:
@@ -190,7 +189,7 @@ def _json_without(value: Any, words: Words) -> Any:
                 rest.append(after)
         return rest
     if isinstance(value, dict):
-        return {words.without(key): _json_without(each, words) for key, each in value.items()}
+        return {words.without(name): _json_without(each, words, of_text=name in TEXTS) for name, each in value.items()}
     return value
 
 

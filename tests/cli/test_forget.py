@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from assets.cli import forget as forgetting
+from assets.cli.doctor import forgotten_rows
 from assets.cli.everywhere import holding
 from assets.cli.scrubbing import Words, still_in
 from assets.cli.trace import Wanted
@@ -251,6 +252,34 @@ def test_killed_at_any_point_the_same_command_completes_it(
         shutil.rmtree(home)
         shutil.copytree(saved, home)
     assert at > 15
+
+
+def test_a_short_text_that_is_a_label_too(told: Project, freshtune: Freshtune) -> None:
+    told.write("e.csv", [("ham", "ham")])
+    told.decide("m1")
+    before = row_account(run())
+    certificate = forget(freshtune, "--text", "ham")
+    assert certificate["removed"]["rows"] == 1
+    after = row_account(run())
+    assert (after["forgotten"], after["kept"]) == (1, before["kept"] - 1)
+    traced = freshtune("rows", "tiny", "trace", "--text", "ham")
+    assert traced.exit_code == 2
+    assert "no row of any model or of the source as it was last read is meant" in traced.stderr
+
+
+def test_doctor_says_what_is_unfinished(told: Project, freshtune: Freshtune) -> None:
+    told.decide("m1")
+    settings = open_runner("tiny").home
+    assert list(forgotten_rows(settings)) == []
+    forget(freshtune, "--text", SECRET)
+    (found,) = forgotten_rows(settings)
+    # The text, and the line that is no row.
+    assert (found.state, found.message) == ("ok", "2 texts are kept out")
+    (told.folder / "home" / "store" / "forgotten" / "00000000.done.json").unlink()
+    (found,) = forgotten_rows(settings)
+    assert found.state == "wrong"
+    assert "to forget rows is unfinished" in found.message
+    assert found.fix == "freshtune rows tiny rule --forget"
 
 
 def test_a_run_under_way_is_waited_for(told: Project, freshtune: Freshtune, monkeypatch: pytest.MonkeyPatch) -> None:
