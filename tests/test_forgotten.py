@@ -24,10 +24,13 @@ ALL = make_rows(ROWS + 5, seed=0)
 def forgetful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
     """Two versions, the second with more rows; then a text of each side of the first is forgotten."""
     project = Project.make(tmp_path_factory.mktemp("forgotten") / "project")
+    # How good they are does not matter here.
+    project.declare(
+        training={"epochs": 1}, gate={"floor": None, "above_baseline": None, "below_champion": 1.0, "promote_if": None}
+    )
     project.write("first.csv", ALL[:ROWS])
     project.run()
     project.write("second.csv", ALL[ROWS:])
-    project.declare(gate={"below_champion": 1.0, "promote_if": None})
     project.run()
     found = said(project, "rows", "tiny", "trace", "--file", "data/first.csv", "--json")["rows"]
     sides = {row["models"][0]["outcome"]: row["text"] for row in found}

@@ -178,3 +178,23 @@ def test_what_came_into_use_leads_to_the_champion(operations: list[tuple[str, st
     assert aliases["champion"] == log.champion(entries)
     if aliases["previous"] is not None:
         assert log.rollback(entries, **SIGNED)["champion"] == aliases["previous"]
+
+
+@settings(deadline=None, derandomize=True)
+@given(OPERATIONS, st.integers(0, 25))
+def test_forgetting_rows_changes_nothing_about_which_model_is_in_use(
+    operations: list[tuple[str, str]], at: int
+) -> None:
+    entries = history(operations)
+    if not entries:
+        return
+    at = 1 + at % len(entries)
+    marked = [{"model": "a", "rows": {"train": 2}}]
+    made = log.forget(entries[:at], request=0, marked=marked, replaced={"x": "y"}, removed=["z"], **SIGNED)
+    later = [LogEntry(each.number + 1, each.fields) for each in entries[at:]]
+    after = (*entries[:at], LogEntry(at, made), *later)
+    for told in (log.champion, log.champions, log.aliases, log.rolled_back, log.waiting):
+        assert told(after) == told(entries)
+    assert [each.fields for each in log.replacements(after)] == [each.fields for each in log.replacements(entries)]
+    assert log.marks(after) == {"a": [{"request": 0, "when": WHEN, "rows": {"train": 2}}]}
+    assert log.marks(entries) == {}
