@@ -119,7 +119,7 @@ def _texts(runner: Runner, wanted: Wanted) -> set[str]:
     rows: dict[str, Any] = {}
     entries = Registered.of(runner).entries
     names = names_of(runner, [entry.fields for entry in entries])
-    parsed = [shard for shard in held.shards(runner.store) if (shard / "places.feather").is_file()]
+    parsed = [shard for shard in held.shards(runner.store) if held.is_labelled(shard)]
     find_rows(runner, parsed, wanted, names, rows)
     found = {row.text for row in rows.values() if row.text}
     if wanted.text is not None:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.ipc
 
 from assets.cli.everywhere import SHORT
 from assets.cli.scrubbing import Words, still_in
@@ -90,6 +92,14 @@ def shards(store: Store) -> Iterator[Path]:
     for digest, manifest in manifests(store, "objects").items():
         if set(TEXTS) <= manifest["files"].keys():
             yield store.open("objects", digest, reading=False)
+
+
+def is_labelled(shard: Path) -> bool:
+    """Whether it is a shard of labelled rows as they were parsed, with the file and line of each."""
+    if not (shard / "places.feather").is_file():
+        return False
+    with pa.memory_map(str(shard / "rows.feather")) as source:
+        return "label" in pa.ipc.open_file(source).schema.names
 
 
 def look_at_shards(store: Store, key: bytes, hashes: frozenset[str]) -> Shards:
