@@ -26,9 +26,13 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[s
     project = Project.make(tmp_path_factory.mktemp("forgotten") / "project")
     # How good they are does not matter here.
     project.declare(
-        training={"epochs": 1}, gate={"floor": None, "above_baseline": None, "below_champion": 1.0, "promote_if": None}
+        predictions={"source": {"files": ["inbox/*.csv"]}},
+        training={"epochs": 1},
+        gate={"floor": None, "above_baseline": None, "below_champion": 1.0, "promote_if": None},
     )
     project.write("first.csv", ALL[:ROWS])
+    (project.folder / "inbox").mkdir()
+    (project.folder / "inbox" / "a.csv").write_text("\n".join(["text", *(text for text, _ in ALL[:ROWS])]) + "\n")
     project.run()
     project.write("second.csv", ALL[ROWS:])
     project.run()
@@ -74,10 +78,14 @@ def test_forgotten_everywhere_and_everything_goes_on(forgetful: tuple[Project, l
         runner = open_runner("tiny")
         entries = runner.store.log("default", "tiny")
         decision = entries[-1].fields
+        predicted = runner.standing("predictions")
         told = json.loads((runner.store.open("objects", decision["release"]["content"]) / "decision.json").read_bytes())
     # What the champion was trained on is still known, so the two could be compared.
     assert told["champion_metrics"] is not None
     assert log.champion(entries) is not None
+    assert predicted is not None
+    assert (predicted.measurements["read"], predicted.measurements["forgotten"]) == (ROWS, 2)
+    assert predicted.outcomes["no_row_lost"].passed
     # What decisions of before named is gone, as the log says.
     assert [each for each in project.faults() if not each.startswith("promotions/")] == []
     assert said(project, "store", "verify", "--json")["faults"] == []
