@@ -30,8 +30,9 @@ from assets.cli.options import Json
 from assets.cli.registered import Registered, changed_by_hand
 from assets.config.home import Home, home, project_root
 from assets.config.load import pipeline_names
-from assets.errors import FreshtuneError
+from assets.errors import ConfigurationError, FreshtuneError
 from assets.release import by_hand
+from assets.store import forgotten
 from assets.store.ingredients import libraries, versions
 from assets.store.store import Store
 
@@ -119,6 +120,7 @@ def findings() -> Iterator[Finding]:
     yield writable(settings)
     yield disk(settings)
     yield store(settings)
+    yield from forgotten_rows(settings)
     yield tracking(settings)
     yield dagster(settings)
     yield from pipelines()
@@ -277,6 +279,21 @@ def store(settings: Home) -> Finding:
         # What fsspec and its back ends raise for URLs and places that they cannot reach.
         return Finding("store", "wrong", f"{settings.store} cannot be opened: {error}", "check FRESHTUNE_STORE")
     return Finding("store", "ok", settings.store)
+
+
+def forgotten_rows(settings: Home) -> Iterator[Finding]:
+    """Whether every request to forget rows is finished, and the key that tells them is here; nothing without any."""
+    try:
+        seen = forgotten.observe(Store(settings.store, settings.path / "cache"), settings.path)
+    except ConfigurationError as error:
+        yield _wrong("forgotten", error)
+        return
+    except (FreshtuneError, OSError, ImportError, ValueError):
+        # What is wrong with the store is said above.
+        return
+    if seen:
+        _, *hashes = seen["forgotten"].values
+        yield Finding("forgotten", "ok", f"{len(hashes):,} texts are kept out")
 
 
 def tracking(settings: Home) -> Finding:

@@ -137,9 +137,10 @@ class Finished:
 def account_in_words(account: Mapping[str, int]) -> str:
     """Where the rows went, as an equation."""
     sign = "≠" if account["missing"] else "="
+    forgotten = f" + {account['forgotten']:,} forgotten" if account.get("forgotten") else ""
     return (
         f"{account['read']:,} rows read {sign} {account['kept']:,} accepted + {account['quarantined']:,} in quarantine "
-        f"+ {account['merged']:,} merged as duplicates"
+        f"+ {account['merged']:,} merged as duplicates{forgotten}"
     )
 
 

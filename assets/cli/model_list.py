@@ -67,6 +67,8 @@ def list_versions(runner: Runner, *, json: bool) -> None:
     for entry in registered.entries:
         if entry.fields["kind"] != "decision":
             said = _change_in_words(registered, entry.fields)
+            if entry.fields["kind"] == log.FORGOTTEN:
+                said["kind"] = f"request {entry.fields['request']} forgot rows"
             what = f"{said['kind']}, version {said['champion']} in use" if said["champion"] else str(said["kind"])
             console.print(
                 f"{local_time(said['when'])}  {what}: {said['why']} ({said['by']})", soft_wrap=True, markup=False
@@ -99,6 +101,9 @@ def _notes(runner: Runner, registered: Registered, changes: list[by_hand.Change]
             f"{registered.said(waiting).capitalize()} was accepted by the gate and waits: "
             f"freshtune models {runner.name} promote {'VERSION' if version is None else version}"
         )
+    for model, requests in log.marks(registered.entries).items():
+        rows = ", ".join(f"{count:,} {side}" for each in requests for side, count in each["rows"].items())
+        yield f"{registered.said(model).capitalize()} was made with rows that were forgotten since: {rows}"
     if registered.behind:
         yield f"The registry lacks the last {registered.behind} of the promotion log: freshtune run {runner.name}"
     if undelivered := registered.settled.get("undelivered"):
@@ -112,6 +117,7 @@ def _notes(runner: Runner, registered: Registered, changes: list[by_hand.Change]
 
 
 def _versions(runner: Runner, registered: Registered) -> Iterator[dict[str, Any]]:
+    marks = log.marks(registered.entries)
     for model in reversed(registered.models):
         fields = log.told(registered.entries, model)
         assert fields is not None
@@ -124,6 +130,7 @@ def _versions(runner: Runner, registered: Registered) -> Iterator[dict[str, Any]
             "when": fields["when"],
             "metrics": decision_of(runner, fields)["metrics"],
             **({} if intervals is None else {"intervals": intervals}),
+            **({"forgotten": marks[model]} if model in marks else {}),
             "report": str(report_of(runner, fields)) if "trace" in fields["release"] else None,
         }
 

@@ -124,13 +124,12 @@ def _write(path: Path, rows: pa.Table, kind: Format | None, labels: list[str]) -
     if kind is None:
         pq.write_table(rows, path, compression="zstd")
         return
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        with writer(stream, kind, labels) as write:
-            for batch in rows.to_batches(max_chunksize=AT_ONCE):
-                write([
-                    {**record, "scores": record["scores"] and dict(zip(labels, record["scores"], strict=True))}
-                    for record in batch.to_pylist()
-                ])  # fmt: skip
+    with path.open("w", encoding="utf-8", newline="") as stream, writer(stream, kind, labels) as write:
+        for batch in rows.to_batches(max_chunksize=AT_ONCE):
+            write([
+                {**record, "scores": record["scores"] and dict(zip(labels, record["scores"], strict=True))}
+                for record in batch.to_pylist()
+            ])  # fmt: skip
 
 
 def _show(runner: Runner, told: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ EXAMPLES = (
     'freshtune rows sms_spam rule 3f2a91c4 --relabel spam --why "asks for money"',
     "freshtune rows sms_spam rule --import annotated.json",
     'freshtune rows sms_spam trace --text "win a prize now"',
+    'freshtune rows sms_spam rule --forget --text "call Ann" --why "request 17"',
 )
 SHOWN = 20
 """Rows that a table shows if nobody says how many."""
@@ -45,6 +46,7 @@ class Verb(StrEnum):
     REVIEW = "review"
     RULE = "rule"
     TRACE = "trace"
+    FORGOTTEN = "forgotten"
 
 
 class ExportFormat(StrEnum):
@@ -57,7 +59,7 @@ class ExportFormat(StrEnum):
 
 
 VerbArgument = Annotated[
-    Verb, typer.Argument(help="quarantine, review, rule or trace.", metavar="VERB", show_default=False)
+    Verb, typer.Argument(help="quarantine, review, rule, trace or forgotten.", metavar="VERB", show_default=False)
 ]
 RowIds = Annotated[
     list[str] | None,
@@ -91,6 +93,11 @@ Everywhere = Annotated[
     bool, typer.Option("--everywhere", help="With --text: list the files of freshtune that hold the text instead.")
 ]
 
+Forget = Annotated[
+    bool,
+    typer.Option("--forget", help="Remove the texts everywhere, and keep them out; also by --text or --file."),
+]
+
 
 def rows(
     name: Name,
@@ -109,6 +116,7 @@ def rows(
     text: Whole = None,
     file: OfFile = None,
     everywhere: Everywhere = False,
+    forget: Forget = False,
     json: Json = False,
 ) -> None:
     """Look at the rows that are kept out, rule on them, and see what became of rows in every model.
@@ -117,9 +125,16 @@ def rows(
     [bold]review[/]: rows whose label is likely wrong, most doubtful first
     [bold]rule ROW_ID…[/]: readmit, relabel or drop rows
     [bold]trace ROW_ID…[/]: for every model, whether it was trained on the rows; also by --text or --file
+    [bold]rule ROW_ID… --forget[/]: remove their texts from everything, for ever; also by --text or --file
+    [bold]forgotten[/]: what was forgotten
 
     Rulings are lines of pipelines/NAME/rulings.jsonl: review and commit them like code. Taking a line out undoes it.
     """
+    if forget or verb is Verb.FORGOTTEN:
+        unfit = (expectation, label, limit, export, format, relabel, import_file)
+        fits = all(each is None for each in unfit) and not (readmit or drop or everywhere)
+        _forget(name, verb, (row_ids or [], text, file), why, fits=fits, forget=forget, json=json)
+        return
     if verb is Verb.TRACE:
         others = (expectation, label, limit, export, format, relabel, why, import_file)
         fits = all(each is None for each in others) and not (readmit or drop)
@@ -152,6 +167,32 @@ def rows(
         _rule(runner, row_ids or [], relabel, drop=drop, why=why, import_file=import_file, json=json)
         return
     _look(runner, verb, expectation, label, limit, export, kind, json=json)
+
+
+def _forget(
+    name: str,
+    verb: Verb,
+    wanted: tuple[list[str], str | None, str | None],
+    why: str | None,
+    *,
+    fits: bool,
+    forget: bool,
+    json: bool,
+) -> None:
+    if not fits or forget != (verb is Verb.RULE) or (not forget and any((*wanted, why))):
+        raise ConfigurationError(
+            "--forget is for rule, with ROW_ID, --text or --file, --why and --json; forgotten takes --json",
+            where="rows",
+            fix=f'freshtune rows {name} rule --forget --text "the whole text" --why "the reason"',
+        )
+    from assets.cli import forgetting  # imports pyarrow
+    from assets.cli.trace import Wanted
+
+    runner = session.open_runner(name)
+    if forget:
+        forgetting.forget_rows(runner, Wanted(*wanted), why, json=json)
+    else:
+        forgetting.show_forgotten(runner, json=json)
 
 
 def _look(

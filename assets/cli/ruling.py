@@ -28,6 +28,8 @@ from assets.validated.rulings import FILE, Action, Row, Ruling, effective, fault
 
 UPHOLDING = frozenset({"validated", REVIEW})
 """Steps for which it counts that people readmit a row: its label is right, whatever it fails."""
+RULINGS_LOCK = "{}.rulings.lock"
+"""File below `locks` that whoever writes the rulings of a pipeline holds."""
 SHOWN = 5
 """How many of several rows with one prefix are named."""
 
@@ -185,7 +187,7 @@ def rule(rows: Rows, wishes: Sequence[Wish]) -> list[Change]:
     """
     runner, labels = rows.runner, rows.runner.config.task.labels
     path = pipeline_folder(runner.name) / FILE
-    lock = runner.home.path / "locks" / f"{runner.name}.rulings.lock"
+    lock = runner.home.path / "locks" / RULINGS_LOCK.format(runner.name)
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         known = rulings_of(runner)

@@ -180,16 +180,16 @@ def _refuse_wrong(name: str, prefixes: Sequence[str]) -> None:
 def _rows(runner: Runner, wanted: Wanted, decided: Sequence[Mapping[str, Any]]) -> dict[str, _Row]:
     """The rows that are meant, of the source as it was last read and as it was for each decision."""
     rows: dict[str, _Row] = {}
-    names = _names(runner, decided)
+    names = names_of(runner, decided)
     lost = 0
     standing = runner.stands_for(runner.step("raw"))
     if standing is not None:
         shards = _shards_now(runner, standing.content, standing.trace)
-        _find(runner, shards, wanted, names, rows)
+        find_rows(runner, shards, wanted, names, rows)
     for content in dict.fromkeys(fields["inputs"].get("raw") for fields in decided):
         if content is not None and (standing is None or content != standing.content):
             try:
-                _find(runner, _shards(runner.store.open("objects", content)), wanted, names, rows)
+                find_rows(runner, _shards(runner.store.open("objects", content)), wanted, names, rows)
             except DamagedError:
                 lost += 1
     if not rows:
@@ -202,7 +202,7 @@ def _rows(runner: Runner, wanted: Wanted, decided: Sequence[Mapping[str, Any]]) 
     return rows
 
 
-def _names(runner: Runner, decided: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+def names_of(runner: Runner, decided: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     """sha256 → names that files of the source had, as records of `raw` have them."""
     keys = {key for fields in decided for step, key in fields.get("keys", ()) if step == "raw"}
     records = [runner.stands_for(runner.step("raw")), *(runner.store.record(key) for key in sorted(keys))]
@@ -227,7 +227,7 @@ def _shards_now(runner: Runner, content: str, trace: str) -> list[Path]:
     return list(dict.fromkeys([*_shards(raw), *further]))
 
 
-def _find(
+def find_rows(
     runner: Runner, shards: Iterable[Path], wanted: Wanted, names: Mapping[str, list[str]], rows: dict[str, _Row]
 ) -> None:
     """Add the rows of some shards that are meant."""

@@ -53,6 +53,7 @@ STEP = Step(
     ),
     externals=observe,
     promoted=champion,
+    forgets=True,
     environment=("torch", "transformers", "tokenizers", "numpy", "pyarrow:major"),
     libraries=lambda config: () if config.cleaning.mask_pii is None else MASKING,
     checks=CHECKS,

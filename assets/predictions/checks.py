@@ -9,6 +9,8 @@ from assets.store.step import Check, Measurements, Outcome
 
 def _no_row_lost(measurements: Measurements, _config: Any) -> Outcome:
     parts = {name: measurements[name] for name in ("predicted", "without_text", "rejected")}
+    if "forgotten" in measurements:
+        parts["forgotten"] = measurements["forgotten"]
     read, found = measurements["read"], sum(parts.values())
     said = " + ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in parts.items())
     sign = "=" if read == found else "≠"

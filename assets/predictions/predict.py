@@ -79,8 +79,9 @@ def predict(
         sample: rows of a sample, which predicts nothing, or None.
 
     Returns:
-        model, reason (why nothing was predicted, or ""), files, read, predicted, without_text, rejected (rows of all
-        files; those of equal files count for each), rows (distinct ones), labels (distinct rows by predicted label).
+        model, reason (why nothing was predicted, or ""), files, read, predicted, without_text, rejected and, where
+        there are any, forgotten (rows of all files; those of equal files count for each), rows (distinct ones), labels
+        (distinct rows by predicted label).
 
     Raises:
         DataError: a file is not what it should be or lacks a column.
@@ -93,7 +94,10 @@ def predict(
     shards: list[Shard] = []
     if not reason and model is not None:
         wanted = [columns["text"], *columns["keep"]]
-        options = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted, "labelled": False}
+        options: dict[str, Any] = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted}
+        options["labelled"] = False
+        if "forgotten" in build.externals:
+            options["forgotten"] = list(build.externals["forgotten"].values)
         parsed = _parsed(build, format, options)
         given = {"unicode": unicode, "whitespace": whitespace, "mask_pii": mask_pii, "decisions": asdict(decisions)}
         shards = _answered(build, parsed, model, given)
@@ -189,6 +193,8 @@ def _account(shards: Sequence[Shard]) -> Measurements:
         told["predicted"] += shard.names * int(of_rows.sum())
         told["without_text"] += shard.names * int((~of_rows).sum())
         told["rejected"] += shard.names * int((row < 0).sum())
+        if gone := sum(shard.rows.measurements.get("forgotten", {}).values()):
+            told["forgotten"] = told.get("forgotten", 0) + shard.names * gone
     if not shards:
         return {**told, "rows": 0, "labels": {}}
     firsts = firsts_in_order(as_ids(read_tables(_rows(shards), "ids.feather")["row_id"]))

@@ -42,6 +42,7 @@ STEP = Step(
         "run.sample",
     ),
     remembers=True,
+    forgets=True,
     externals=observe,
     environment=("pyarrow:major",),
     checks=(

@@ -92,7 +92,8 @@ def read(
     Returns:
         files, bytes, rows_read (retained ones too), rows, rejected, repeated, renamed (rows whose label was, of equal
         files counted once), retained (rows of files that are gone), remembered (texts of rows that are gone), labels
-        (the hundred most frequent), samples; with a frozen test set frozen (rows of it).
+        (the hundred most frequent), samples; with a frozen test set frozen (rows of it); where there are any, forgotten
+        (rows read that are left out).
 
     Raises:
         DataError: a file is not what it should be, lacks a column, or there are no rows at all, or none in the frozen
@@ -106,6 +107,8 @@ def read(
     options: dict[str, Any] = {"names": names, "quoting": quoting, "encoding": encoding, "wanted": wanted}
     if labels:
         options["labels"] = labels
+    if "forgotten" in build.externals:
+        options["forgotten"] = list(build.externals["forgotten"].values)
     gathered = batches(source.files, format)
     parts = _parsed(build, gathered, options)
     shards = [part.content for part in parts]
@@ -141,12 +144,16 @@ def read(
     renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
     if renamed:
         build.progress.message(f"{renamed:,} rows have a label that source.labels renames")
-    measured = _measure(build, shards, kept, lines=lines, rejected=rejected.num_rows, sampled=sample is not None)
+    left_out = _forgotten(gathered, parts, source.files, format)
+    measured = _measure(
+        build, shards, kept, lines=lines, rejected=rejected.num_rows, left_out=left_out, sampled=sample is not None
+    )
     if frozen is not None:
         of_test = frozen_rows(shards, ids, source.files, frozen)
         measured["frozen"] = _write_frozen(build, memory, ids, kept, of_test)
     retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
-    return {**measured, "renamed": renamed, "retained": retained, "remembered": len(gone)}
+    told = {"forgotten": left_out} if left_out and sample is None else {}
+    return {**measured, **told, "renamed": renamed, "retained": retained, "remembered": len(gone)}
 
 
 def _parsed(build: Build, gathered: Batches, options: Mapping[str, Any]) -> list[Part]:
@@ -216,6 +223,16 @@ def _lines(
     )
 
 
+def _forgotten(gathered: Batches, parts: Sequence[Part], files: Sequence[ObservedFile], configured: str) -> int:
+    """Lines of all files that were left out because they are forgotten; those of equal files count for each."""
+    names = Counter((format_of(file.name, configured), file.sha256) for file in files)
+    return sum(
+        lines * names[form, file]
+        for (form, _), part in zip(gathered, parts, strict=True)
+        for file, lines in part.measurements.get("forgotten", {}).items()
+    )
+
+
 def _rejected(found: pa.Table) -> pa.Table:
     """Each distinct line that is no row, in the order of its identifier."""
     ids = as_ids(found["row_id"])
@@ -256,7 +273,14 @@ def _write(
 
 
 def _measure(
-    build: Build, folders: Sequence[Path], kept: npt.NDArray[np.bool_], *, lines: int, rejected: int, sampled: bool
+    build: Build,
+    folders: Sequence[Path],
+    kept: npt.NDArray[np.bool_],
+    *,
+    lines: int,
+    rejected: int,
+    left_out: int,
+    sampled: bool,
 ) -> Measurements:
     files = build.externals["source"].files
     labels = read_tables(folders, "rows.feather", ["label"])["label"].filter(pa.array(kept))
@@ -265,9 +289,11 @@ def _measure(
     samples = first.take(np.flatnonzero(kept[: first.num_rows])[:5])
     rows = int(kept.sum())
     read_rows = rows + rejected if sampled else lines
-    repeated = read_rows - rows - rejected
+    left_out = 0 if sampled else left_out
+    repeated = read_rows - rows - rejected - left_out
+    also = f", {left_out:,} forgotten" if left_out else ""
     build.progress.message(
-        f"{read_rows:,} rows read: {rows:,} distinct, {repeated:,} repeated, {rejected:,} unreadable"
+        f"{read_rows:,} rows read: {rows:,} distinct, {repeated:,} repeated, {rejected:,} unreadable{also}"
     )
     return {
         "files": len(files),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assets.config.home import home
 from assets.errors import DataError, TransientError
 from assets.raw.columnar import parse_arrow, parse_parquet
 from assets.raw.compressed import unpacked
@@ -23,6 +24,7 @@ from assets.raw.objects import parse_json, parse_jsonl, parse_label_studio
 from assets.raw.parse import Fault, Parsed
 from assets.raw.remote import read_bytes
 from assets.store.digests import write_json
+from assets.store.forgotten import key_called, matching
 from assets.store.tables import Ids, distinct, id_column, write_table
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def parse(
     wanted: Sequence[str],
     labels: Mapping[str, str] | None = None,
     labelled: bool = True,
+    forgotten: Sequence[str] = (),
 ) -> Measurements:
     """Parse files of one format.
 
@@ -69,9 +72,11 @@ def parse(
         wanted: columns that hold the text, the label, and whatever else is carried along.
         labels: label as the files have it → label that the row gets, or None.
         labelled: whether the second of the wanted columns is the label; else the files need none.
+        forgotten: name of the secret key, and hashes of the texts that are left out; see `assets.store.forgotten`.
 
     Returns:
-        rows, rejected; renamed (rows read whose label was) where there are labels.
+        rows, rejected; renamed (rows read whose label was) where there are labels; forgotten (sha256 of a file → lines
+        of it that were left out), where there are any.
 
     Raises:
         DataError: a file is not what it should be or lacks a column.
@@ -90,8 +95,14 @@ def parse(
             wrong.append(error)
     if wrong:
         raise together(wrong)
-    rows = pa.concat_tables(found.rows for found in parsed).rename_columns(columns)
     told: Measurements = {}
+    lines = _lines(parsed)
+    if forgotten:
+        parsed = [_without(found, forgotten) for found in parsed]
+        left_out = [read - rest for read, rest in zip(lines, _lines(parsed), strict=True)]
+        if any(left_out):
+            told["forgotten"] = {file.sha256: count for file, count in zip(files, left_out, strict=True) if count}
+    rows = pa.concat_tables(found.rows for found in parsed).rename_columns(columns)
     if labels is not None:
         rows, told["renamed"] = _renamed(rows, labels)
     ids = row_ids(rows)
@@ -114,9 +125,23 @@ def parse(
         "line": np.concatenate([*(found.lines for found in parsed), np.array([fault.line for fault in faults], int)]),
     }
     write_table(build.content / "places.feather", pa.table(places), compressed=True)
-    lines = [len(found.lines) + len(found.faults) for found in parsed]
     write_json(build.content / "files.json", [[file.sha256, read] for file, read in zip(files, lines, strict=True)])
     return {"rows": len(firsts), "rejected": rejected.num_rows, **told}
+
+
+def _lines(parsed: Sequence[Parsed]) -> list[int]:
+    return [len(found.lines) + len(found.faults) for found in parsed]
+
+
+def _without(found: Parsed, forgotten: Sequence[str]) -> Parsed:
+    """What was read of a file, without texts and lines that are forgotten."""
+    key, hashes = key_called(home().path, forgotten[0]), frozenset(forgotten[1:])
+    stays = ~np.array(matching(found.rows.column(0).to_pylist(), key, hashes), bool)
+    lost = matching([fault.text for fault in found.faults], key, hashes)
+    if stays.all() and not any(lost):
+        return found
+    faults = [fault for fault, gone in zip(found.faults, lost, strict=True) if not gone]
+    return Parsed(found.rows.filter(pa.array(stays)), found.lines[stays], faults)
 
 
 def _renamed(rows: pa.Table, labels: Mapping[str, str]) -> tuple[pa.Table, int]:

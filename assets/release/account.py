@@ -12,7 +12,8 @@ def row_account(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, int]
     Returns:
         Rows: `read`; `kept`; `quarantined` (= `rejected` by the parser + `failed` an expectation + `dropped` by a
         ruling + `conflicting` labels + `superseded` by a newer row + a `doubtful` label); `merged` (= `repeated` as
-        they were + `merged_texts`, equal after a ruling or after normalising); `missing`, which must be 0.
+        they were + `merged_texts`, equal after a ruling or after normalising); `forgotten` (left out on request), where
+        there are any; `missing`, which must be 0.
     """
     raw, validated, cleaned = (measurements[step] for step in ("raw", "validated", "cleaned"))
     doubtful = measurements["review"]["quarantined"] if "review" in measurements else 0
@@ -23,6 +24,7 @@ def row_account(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, int]
     superseded = cleaned.get("superseded", 0)
     texts = validated.get("merged", 0) + cleaned["merged"]
     merged = raw["repeated"] + texts
+    forgotten = raw.get("forgotten", 0)
     return {
         "read": raw["rows_read"],
         "kept": kept,
@@ -36,5 +38,6 @@ def row_account(measurements: Mapping[str, Mapping[str, Any]]) -> dict[str, int]
         "merged": merged,
         "repeated": raw["repeated"],
         "merged_texts": texts,
-        "missing": raw["rows_read"] - kept - quarantined - merged,
+        **({"forgotten": forgotten} if forgotten else {}),
+        "missing": raw["rows_read"] - kept - quarantined - merged - forgotten,
     }

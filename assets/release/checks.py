@@ -22,7 +22,7 @@ def _no_row_lost(measurements: Measurements, _pipeline: Any) -> Outcome:
     message = (
         f"{account['read']:,} rows read = {account['kept']:,} accepted + {account['quarantined']:,} in quarantine + "
         f"{account['merged']:,} merged as duplicates"
-    )
+    ) + (f" + {account['forgotten']:,} forgotten" if account.get("forgotten") else "")
     if account["missing"]:
         message = f"{account['missing']:,} rows are not accounted for: {message}".replace(" = ", " ≠ ")
     return Outcome(passed=account["missing"] == 0, message=message, values=account)
@@ -54,7 +54,7 @@ def _registry_as_left(measurements: Measurements, _pipeline: Any) -> Outcome:
 
 CHECKS = (
     Check("gate", "The new model meets every condition of the gate.", _gate),
-    Check("no_row_lost", "Rows read = accepted + in quarantine + merged as duplicates.", _no_row_lost),
+    Check("no_row_lost", "Rows read = accepted + in quarantine + merged as duplicates (+ forgotten).", _no_row_lost),
     Check(
         "unseen_rows",
         "No row that models were compared on is, by identifier, text or group, one that they were trained on.",

@@ -13,6 +13,12 @@ An entry's fields are a JSON object:
 - `champion`: digest of the model in use after the entry, or None;
 - `inputs`: content digest of each input of the decision about that model, by step; none of an adopted model;
 - `by`, `when` (ISO 8601 with time zone), `why`.
+
+An entry of kind `forgotten` says that rows were forgotten, and changes nothing about which model is in use. It has
+`request` (its number), `marked` (`model` and how many of the rows were on each side, where any was), `replaced` (digest
+of an object that held the rows → digest of what stands for it without them: whoever reads the log through the store
+gets the latter) and `removed` (digests and keys that stand for nothing any more). Its `challenger` is that of the entry
+before.
 """
 
 from __future__ import annotations
@@ -24,6 +30,7 @@ from assets.errors import ConfigurationError
 from assets.store.step import LogEntry
 
 Fields = dict[str, Any]
+FORGOTTEN = "forgotten"
 
 
 def champion(entries: Sequence[LogEntry]) -> str | None:
@@ -142,6 +149,8 @@ def rolled_back(entries: Sequence[LogEntry]) -> frozenset[str]:
     """Digests of the models that were taken out of use by a rollback and not put back by a person since."""
     models: set[str] = set()
     for entry in entries:
+        if entry.fields["kind"] == FORGOTTEN:
+            continue
         if entry.fields["kind"] == "rollback":
             models.add(entry.fields["challenger"])
         if entry.fields["kind"] != "decision":
@@ -256,3 +265,52 @@ def adopt(
         "when": when,
         "why": why,
     }
+
+
+def forget(
+    entries: Sequence[LogEntry],
+    *,
+    request: int,
+    marked: Sequence[Mapping[str, Any]],
+    replaced: Mapping[str, str],
+    removed: Sequence[str],
+    by: str,
+    when: str,
+    why: str,
+) -> Fields:
+    """Make the entry that says that rows were forgotten.
+
+    Args:
+        entries: the log so far, oldest first; not empty.
+        request: its number.
+        marked: `model` and `rows` (side → how many of the rows) of each model that was made with any of them.
+        replaced: digest of an object → digest of what stands for it now.
+        removed: digests and keys that stand for nothing any more.
+        by: who forgot them.
+        when: ISO 8601 time with time zone.
+        why: the reason, in their words.
+    """
+    return {
+        "kind": FORGOTTEN,
+        "decision": FORGOTTEN,
+        "challenger": entries[-1].fields["challenger"],
+        "champion": champion(entries),
+        "inputs": {},
+        "request": request,
+        "marked": list(marked),
+        "replaced": dict(replaced),
+        "removed": list(removed),
+        "by": by,
+        "when": when,
+        "why": why,
+    }
+
+
+def marks(entries: Sequence[LogEntry]) -> dict[str, list[Mapping[str, Any]]]:
+    """Models that were made with rows that were forgotten: digest → `request`, `when` and `rows` of each request."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        for each in entry.fields.get("marked", ()):
+            told = {"request": entry.fields["request"], "when": entry.fields["when"], "rows": each["rows"]}
+            found.setdefault(each["model"], []).append(told)
+    return found

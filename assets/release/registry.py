@@ -127,7 +127,7 @@ class _Settling:
         """Aliases that may be set whatever was done to them: a person spoke since."""
         if self.settlement.overwrite:
             return frozenset(by_hand.ALIASES)
-        spoke = any(entry.fields["kind"] != "decision" for entry in self.entries[self.seen + 1 :])
+        spoke = any(entry.fields["kind"] not in {"decision", log.FORGOTTEN} for entry in self.entries[self.seen + 1 :])
         return frozenset({"champion", "previous"}) if spoke else frozenset()
 
     def _set_aliases(

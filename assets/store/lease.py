@@ -64,6 +64,17 @@ def live(storage: Storage) -> Iterator[list[str]]:
             yield uses
 
 
+def workers(storage: Storage) -> list[str]:
+    """Who computes something now, as far as is known: `process PID on HOST`, each once."""
+    found = []
+    for key in storage.children(FOLDER):
+        epoch = _top(storage, f"{FOLDER}/{key}")
+        holder = {} if epoch is None else _read(storage, f"{FOLDER}/{key}/{epoch}.json")
+        if holder and not _gone(holder):
+            found.append(f"process {holder['pid']} on {holder['host']}")
+    return sorted(set(found))
+
+
 def _acquire(storage: Storage, folder: str, waiting: Callable[[str], None], uses: list[str]) -> str:
     # Bytes that two gave alike would count as created by both; threads of one process have all else in common.
     claim = canonical_json({**_me(), "uses": uses, "token": uuid.uuid4().hex})

@@ -19,6 +19,7 @@ from assets.config.home import Home, pipeline_folder
 from assets.config.pipeline import Pipeline
 from assets.errors import BlockedError, ConfigurationError, StoreError, explained
 from assets.progress import Progress, Sink, discard
+from assets.store import forgotten
 from assets.store.build import Action, by, get_or_build, publish
 from assets.store.digests import digest_json
 from assets.store.ingredients import BEFORE, Made, arguments_of, code_version, made_of, made_part, roots
@@ -119,7 +120,8 @@ class Runner:
         if step.name not in self._observed:
             outside = {} if step.externals is None else step.externals(self.config, self.store.index)
             beside = {} if step.beside is None else step.beside(pipeline_folder(self.name), self.config)
-            self._observed[step.name] = {**outside, **beside}
+            gone = forgotten.observe(self.store, self.home.path) if step.forgets else {}
+            self._observed[step.name] = {**outside, **beside, **gone}
         return self._observed[step.name]
 
     def code_version(self, step: Step) -> str:

@@ -45,6 +45,7 @@ class Observation:
         files: the files that it consists of, ordered by name; empty where it is not made of local files.
         objects: content digests of the objects of the store that it consists of, those that are whole.
         lost: content digests of those that are missing or damaged.
+        values: what it consists of where that is neither: short texts.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Observation:
     files: tuple[ObservedFile, ...] = ()
     objects: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 class FileIndex(Protocol):
@@ -229,6 +231,8 @@ class Step:
             content digests. They are external inputs: part of the key, and whether the store still has each of them
             too. What it stands for must not change the answer as long as the inputs stay, or it is never fresh.
         remembers: whether it is given what it stood for before where something outside is gone since: `Build.before`.
+        forgets: whether it reads the source, and keeps out what is forgotten: external input `forgotten`, see
+            `assets.store.forgotten`; none as long as nothing is.
         beside: from (the pipeline's folder, configuration) to what it reads of what people keep beside `defs.yaml`.
         environment: libraries whose version is part of the key, `name` or `name:minor` or `name:major`.
         libraries: from the configuration to further ones that it makes use of.
@@ -259,6 +263,7 @@ class Step:
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
     promoted: Promoted | None = None
     remembers: bool = False
+    forgets: bool = False
     beside: Callable[[Path, Any], Mapping[str, Observation]] | None = None
     environment: tuple[str, ...] = ()
     libraries: Callable[[Any], tuple[str, ...]] | None = None

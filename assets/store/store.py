@@ -7,12 +7,13 @@
 - `references/ENVIRONMENT/PIPELINE/STEP.json`: what a step currently stands for
 - `leases/KEY/000000.json`, `.beat`: who computes a key at the moment
 - `promotions/ENVIRONMENT/PIPELINE/00000000.json`: the promotion log
+- `forgotten/00000000.json`: what is forgotten, see `assets.store.forgotten`
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -265,9 +266,9 @@ class Store:
     # Promotion log
 
     def log(self, environment: str, pipeline: str) -> tuple[LogEntry, ...]:
-        """Entries of a promotion log, oldest first."""
+        """Entries of a promotion log, oldest first; they name what stands for objects that were replaced since."""
         folder = f"promotions/{environment}/{pipeline}"
-        return tuple(
+        return _replaced(
             LogEntry(number, json.loads(self.storage.read(f"{folder}/{name}")))
             for number, name in enumerate(name for name in self.storage.children(folder) if name[0].isdigit())
         )
@@ -290,6 +291,27 @@ class Store:
         """Write down that what stands outside is in line with the log up to an entry."""
         name = f"promotions/{environment}/{pipeline}/settled.json"
         self.storage.replace(name, canonical_json({**outside, "number": number}))
+
+
+def _replaced(entries: Iterable[LogEntry]) -> tuple[LogEntry, ...]:
+    """Entries with digests of objects that were replaced by others without rows that were forgotten."""
+    found = tuple(entries)
+    stands: dict[str, str] = {}
+    for entry in found:
+        now: Mapping[str, str] = entry.fields.get("replaced", {})
+        stands = {**{old: now.get(new, new) for old, new in stands.items()}, **now}
+    if not stands:
+        return found
+    return tuple(replace(entry, fields=_with_digests(entry.fields, stands)) for entry in found)
+
+
+def _with_digests(fields: Mapping[str, Any], stands: Mapping[str, str]) -> dict[str, Any]:
+    digests = {
+        name: {what: stands.get(digest, digest) for what, digest in fields[name].items()}
+        for name in ("inputs", "release")
+        if name in fields
+    }
+    return {**fields, **digests}
 
 
 def _name(kind: Kind, digest: str) -> str:

@@ -180,8 +180,10 @@ class _Verification:
         return True
 
     def _entries(self, entries: Sequence[tuple[str, bytes]], keys: set[str]) -> None:
+        # Removed on request, as the log says.
+        gone = {digest for _, data in entries for digest in _forgotten(data)}
         for name, data in entries:
-            for digest in sorted({found.decode() for found in DIGEST.findall(data)} - keys):
+            for digest in sorted({found.decode() for found in DIGEST.findall(data)} - keys - gone):
                 if not any(self._there(f"{kind}/{digest}") for kind in ("objects", "traces")):
                     what = f"it names {digest[:12]}, which is not in the store"
                     self._faults.append(Fault(name, what, (_log_of(name),)))
@@ -190,6 +192,16 @@ class _Verification:
 def _points_to(record: Record) -> tuple[str, ...]:
     linked = (f"objects/{digest}" for digest in record.links)
     return f"objects/{record.content}", f"traces/{record.trace}", *linked
+
+
+def _forgotten(data: bytes) -> set[str]:
+    """Digests and keys of what an entry of a promotion log says to be forgotten."""
+    try:
+        fields = json.loads(data)
+    except ValueError:
+        # What is damaged says nothing; that it is will be noticed by whoever reads the log.
+        return set()
+    return {*fields.get("replaced", {}), *fields.get("removed", ())}
 
 
 def _log_of(name: str) -> str:

@@ -53,3 +53,16 @@ def test_what_rulings_dropped_and_merged_has_its_own_place() -> None:
     assert (account["failed"], account["dropped"], account["merged_texts"]) == (1, 4, 4)
     quarantined = account["rejected"] + account["failed"] + account["dropped"] + account["conflicting"]
     assert account["quarantined"] == quarantined
+
+
+def test_what_is_forgotten_has_its_own_place_where_there_is_any() -> None:
+    measured = {
+        "raw": {"rows_read": 12, "rejected": 1, "repeated": 2, "forgotten": 3},
+        "validated": {"quarantined": 1},
+        "cleaned": {"kept": 6, "merged": 0, "quarantined": 0},
+    }
+    account = row_account(measured)
+    assert (account["forgotten"], account["missing"]) == (3, 0)
+    del measured["raw"]["forgotten"]
+    assert "forgotten" not in row_account(measured)
+    assert row_account(measured)["missing"] == 3

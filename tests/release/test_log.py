@@ -196,3 +196,23 @@ def test_the_reference_is_the_last_champion_that_a_person_put_in_use_or_the_firs
     assert log.reference(entries) == "d"
     entries.append(LogEntry(7, log.rollback(entries, **signed)))
     assert log.reference(entries) == "b", "who rolls back vouches for nothing"
+
+
+@settings(deadline=None, derandomize=True)
+@given(OPERATIONS, st.integers(0, 25))
+def test_forgetting_rows_changes_nothing_about_which_model_is_in_use(
+    operations: list[tuple[str, str]], at: int
+) -> None:
+    entries = history(operations)
+    if not entries:
+        return
+    at = 1 + at % len(entries)
+    marked = [{"model": "a", "rows": {"train": 2}}]
+    made = log.forget(entries[:at], request=0, marked=marked, replaced={"x": "y"}, removed=["z"], **SIGNED)
+    later = [LogEntry(each.number + 1, each.fields) for each in entries[at:]]
+    after = (*entries[:at], LogEntry(at, made), *later)
+    for told in (log.champion, log.champions, log.aliases, log.rolled_back, log.waiting, log.reference):
+        assert told(after) == told(entries)
+    assert [each.fields for each in log.replacements(after)] == [each.fields for each in log.replacements(entries)]
+    assert log.marks(after) == {"a": [{"request": 0, "when": WHEN, "rows": {"train": 2}}]}
+    assert log.marks(entries) == {}
