@@ -31,6 +31,7 @@ from assets.store.tables import (
     read_tables,
     write_table,
 )
+from assets.store.threads import side_by_side
 from assets.validated.rows import accepted, read_upheld
 
 if TYPE_CHECKING:
@@ -215,11 +216,16 @@ def _measure_masked(build: Build, masked: Sequence[Path], rows: Rows, kinds: Seq
 
 
 def _parts(build: Build, work: Work, settings: Mapping[str, Any], shards: Sequence[str]) -> list[Part]:
-    assert build.part is not None
+    part = build.part
+    assert part is not None
+
+    def make(shard: str) -> Part:
+        return part(work.function, settings, inputs={"shard": shard}, environment=work.environment)
+
     parts = []
     with build.progress.bar(f"shards {work.done}", total=len(shards)) as advance:
-        for shard in shards:
-            parts.append(build.part(work.function, settings, inputs={"shard": shard}, environment=work.environment))
+        for done in side_by_side(make, shards):
+            parts.append(done())
             advance(1)
     return parts
 

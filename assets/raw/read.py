@@ -31,6 +31,7 @@ from assets.store.tables import (
     read_tables,
     write_table,
 )
+from assets.store.threads import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,17 +146,19 @@ def read(
 
 def _parsed(build: Build, gathered: Batches, options: Mapping[str, Any]) -> list[Part]:
     """A shard of each batch; what is wrong with any file is told at once."""
-    assert build.part is not None
+    part = build.part
+    assert part is not None
+
+    def parse(batch: tuple[str, list[ObservedFile]]) -> Part:
+        form, files = batch
+        return part("assets.raw.shard:parse", {"form": form, **options}, files=files, environment=("pyarrow:major",))
+
     parts: list[Part] = []
     faults: list[DataError] = []
     with build.progress.bar("files read", total=len(build.externals["source"].files)) as advance:
-        for form, files in gathered:
+        for (_, files), done in zip(gathered, side_by_side(parse, gathered), strict=True):
             try:
-                parts.append(
-                    build.part(
-                        "assets.raw.shard:parse", {"form": form, **options}, files=files, environment=("pyarrow:major",)
-                    )
-                )
+                parts.append(done())
             except DataError as error:
                 faults.append(error)
             advance(len(files))

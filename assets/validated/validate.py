@@ -16,6 +16,7 @@ from assets.raw import rows as raw_rows
 from assets.store.digests import write_json
 from assets.store.links import linked, read_links, write_links
 from assets.store.tables import Ids, digest_of_rows, read_tables, write_table
+from assets.store.threads import side_by_side
 from assets.validated.data_docs import write_trace
 from assets.validated.engine import MAX_RESULT_RECORDS, UnfitError, declared, evaluate, judges_alone, key_of
 from assets.validated.frame import Places, Rows, columns_seen, named
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from assets.store.step import Build, Measurements
+    from assets.store.step import Build, Measurements, Part
 
 ENVIRONMENT = ("great-expectations:minor", "pandas:major", "pyarrow:major")
 """Libraries that the verdict on a row depends on."""
@@ -148,15 +149,18 @@ def _judge_shards(
     advance: Callable[[int], None],
 ) -> list[pa.Table]:
     """Verdicts of each shard (see `assets.validated.shard.judge`), rows counted through all of them."""
-    assert build.part is not None
+    make = build.part
+    assert make is not None
     arguments = {"expectations": [declared(expectation) for expectation in expectations], "derived": derived}
     environment = (*ENVIRONMENT, *libraries(derived))
+
+    def judge(shard: str) -> Part:
+        return make("assets.validated.shard:judge", arguments, inputs={"shard": shard}, environment=environment)
+
     verdicts, start = [], 0
-    for shard in _judged(build.inputs["raw"]):
+    for done in side_by_side(judge, _judged(build.inputs["raw"])):
         with _noted(faults):
-            part = build.part(
-                "assets.validated.shard:judge", arguments, inputs={"shard": shard}, environment=environment
-            )
+            part = done()
             found = read_tables([part.content], "verdicts.feather")
             row = found["row"].to_numpy().astype(np.intp) + start
             verdicts.append(found.set_column(0, "row", pa.array(row)))
