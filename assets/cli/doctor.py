@@ -27,14 +27,17 @@ import assets
 from assets import session
 from assets.cli.console import output, print_json, table
 from assets.cli.options import Json
+from assets.cli.registered import Registered, changed_by_hand
 from assets.config.home import Home, home, project_root
 from assets.config.load import pipeline_names
 from assets.errors import FreshtuneError
+from assets.release import by_hand
 from assets.store.ingredients import libraries, versions
 from assets.store.store import Store
 
 if TYPE_CHECKING:
     from assets.config.pipeline import Pipeline
+    from assets.store.runner import Runner
 
 EXAMPLES = ("freshtune doctor", "freshtune doctor --json")
 
@@ -318,6 +321,7 @@ def pipelines() -> Iterator[Finding]:
             size = sum(file.size for file in files) / 1e6
             yield Finding(name, "ok", f"configuration holds; {len(files)} files of source and model, {size:,.1f} MB")
             yield from nobody_looks(name, runner.config)
+            yield from registered_models(runner)
 
 
 def nobody_looks(name: str, config: Pipeline) -> Iterator[Finding]:
@@ -325,3 +329,18 @@ def nobody_looks(name: str, config: Pipeline) -> Iterator[Finding]:
     if config.freshness is not None and config.schedule is None and "sensor" not in config.model_fields_set:
         message = "freshness is declared, and neither schedule nor sensor: the model becomes overdue by itself"
         yield Finding(name, "note", message, "add schedule or `sensor: {}`, or turn the sensor on in Dagster's UI")
+
+
+def registered_models(runner: Runner) -> Iterator[Finding]:
+    """Whether MLflow is as it was left, and whether whoever waits for news of a champion can be told."""
+    changes, unknown = changed_by_hand(runner, Registered.of(runner))
+    if unknown is not None:
+        yield Finding(f"{runner.name}, registry", "wrong", unknown)
+    *said, fix = by_hand.in_words(changes, runner.name) or [""]
+    if said:
+        yield Finding(f"{runner.name}, registry", "note", "; ".join(said), fix)
+    registry = runner.config.registry
+    for variable in (registry.webhook, registry.webhook_secret):
+        if variable is not None and not os.environ.get(variable):
+            message = f"the environment variable {variable} is not set, and the webhook cannot be told"
+            yield Finding(f"{runner.name}, webhook", "wrong", message, "set it, or take it out of registry")

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from assets import session
-from assets.cli.console import messages, output, print_json, table
+from assets.cli.model_list import list_pipelines, list_versions
 from assets.cli.options import Json, OptionalName
-from assets.cli.registered import Registered, decision_of, local_time, now, report_of
-from assets.config.home import project_root
-from assets.config.load import pipeline_names
-from assets.errors import ConfigurationError, FreshtuneError, StoreError
-from assets.release import log
-from assets.release.gate import METRIC_NAMES
-from assets.store.build import by
+from assets.errors import ConfigurationError
 from assets.store.runner import Runner
-from assets.store.step import LogEntry
 
 EXAMPLES = (
     "freshtune models",
     "freshtune models sms_spam",
     'freshtune models sms_spam promote 2 --why "better on short texts"',
     "freshtune models sms_spam rollback",
+    "freshtune models sms_spam lineage 2",
+    "freshtune models sms_spam diff 1 2",
+    'freshtune models sms_spam adopt path/to/model --why "in use since spring"',
 )
 
 
@@ -37,17 +30,32 @@ class Verb(StrEnum):
     LIST = "list"
     PROMOTE = "promote"
     ROLLBACK = "rollback"
+    ADOPT = "adopt"
+    RESTORE = "restore"
+    LINEAGE = "lineage"
+    DIFF = "diff"
 
 
-VerbArgument = Annotated[Verb, typer.Argument(help="list, promote or rollback.", metavar="VERB")]
-Version = Annotated[int | None, typer.Argument(metavar="VERSION", help="The version to promote.", show_default=False)]
+TAKES = {
+    Verb.PROMOTE: ("VERSION",),
+    Verb.LINEAGE: ("VERSION",),
+    Verb.DIFF: ("VERSION", "VERSION"),
+    Verb.ADOPT: ("MODEL",),
+}
+"""What comes after a verb; nothing after the others."""
+
+VerbArgument = Annotated[Verb, typer.Argument(help=f"{', '.join(Verb)}.", metavar="VERB")]
+Arguments = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="VERSION|MODEL", help="The version; for diff two; for adopt a model.", show_default=False),
+]
 Why = Annotated[str | None, typer.Option("--why", help="The reason, kept in the promotion log; asked for if left out.")]
 
 
 def models(
     name: OptionalName = None,
     verb: VerbArgument = Verb.LIST,
-    version: Version = None,
+    given: Arguments = None,
     why: Why = None,
     json: Json = False,
 ) -> None:
@@ -56,147 +64,68 @@ def models(
     [bold]list[/]: versions of the pipeline's model; without NAME, every pipeline
     [bold]promote VERSION[/]: makes a version the champion, whatever the gate said
     [bold]rollback[/]: goes back to the champion before
+    [bold]lineage VERSION[/]: where it came from: files, rows, settings, code, libraries, checks
+    [bold]diff VERSION VERSION[/]: what is different between two
+    [bold]adopt MODEL[/]: takes a model that was trained elsewhere as the first champion:
+    a folder, models:/NAME/VERSION of MLflow, or owner/name of the Hugging Face hub
+    [bold]restore[/]: sets what was changed in MLflow by hand back to the promotion log
 
     What was taken out by a rollback returns only by an explicit promotion.
     """
-    if (verb is Verb.PROMOTE) != (version is not None):
-        fix = f"freshtune models {name or 'NAME'} promote VERSION"
-        what = "promote needs a version" if version is None else f"{verb} takes no version, and got {version}"
-        raise ConfigurationError(what, where="models", fix=fix)
+    arguments = given or []
+    _check(name, verb, arguments)
     if name is None:
-        _list_pipelines(json=json)
+        list_pipelines(json=json)
         return
     runner = session.open_runner(name)
+    if verb in {Verb.LINEAGE, Verb.DIFF}:
+        _tell(runner, verb, [_version(each, verb) for each in arguments], json=json)
+        return
     if verb is not Verb.LIST:
-        _change(runner, version, why)
-    _list(runner, json=json)
+        _change(runner, verb, arguments, why)
+    list_versions(runner, json=json)
 
 
-def _change(runner: Runner, version: int | None, why: str | None) -> None:
-    """Append a person's entry to the promotion log and bring the registry in line; `version` None goes back."""
-    registered = Registered.of(runner)
-    model = None if version is None else registered.model(version)
-    entries, when = registered.entries, now()
-    # Made once before anybody is asked why, so that an impossible wish is refused at once.
-    made = _entry(entries, model, when, "")
-    fields = {**made, "why": why or _asked(runner.name)}
-    if not runner.store.append(runner.environment, runner.name, LogEntry(len(entries), fields)):
-        # Not tried again: after another's rollback, this one would go back one champion further than was meant.
-        raise StoreError(
-            "the promotion log changed at this very moment, and nothing was done",
-            where=runner.name,
-            fix=f"look at what is in use now with `freshtune models {runner.name}`, then say again what you want",
-        )
-    after = Registered.of(runner)
-    messages().print(f"{runner.name} {after.said(after.champion)} is the champion.", style="bold green")
-    try:
-        runner.settle()
-    except FreshtuneError as error:
-        error.what = f"the promotion log says so, but the registry does not yet: {error.what}"
-        error.fix = f"{error.fix}; `freshtune run {runner.name}` brings the registry in line".removeprefix("; ")
-        raise
-
-
-def _entry(entries: tuple[LogEntry, ...], model: str | None, when: str, why: str) -> dict[str, Any]:
-    if model is None:
-        return log.rollback(entries, by=by(), when=when, why=why)
-    return log.promote(entries, model, by=by(), when=when, why=why)
-
-
-def _asked(name: str) -> str:
-    if not _interactive():
-        raise ConfigurationError(
-            "the promotion log keeps a reason for every change by a person, and --why is missing",
-            where=name,
-            fix='add --why "the reason"',
-        )
-    reason: str = typer.prompt("Why (kept in the promotion log)", err=True)
-    return reason
-
-
-def _interactive() -> bool:
-    return sys.stdin.isatty()
-
-
-def _versions(runner: Runner, registered: Registered) -> list[dict[str, Any]]:
-    versions = []
-    for model in reversed(registered.models):
-        fields = log.decisions(registered.entries, model)[-1]
-        versions.append(
-            {
-                "version": registered.version(model),
-                "model": model,
-                "alias": registered.alias(model),
-                "decision": fields["decision"],
-                "when": fields["when"],
-                "metrics": decision_of(runner, fields)["metrics"],
-                "report": str(report_of(runner, fields)),
-            }
-        )
-    return versions
-
-
-def _list(runner: Runner, *, json: bool) -> None:
-    registered = Registered.of(runner)
-    versions = _versions(runner, registered)
-    if json:
-        champion = registered.version(registered.champion)
-        changes = [
-            {"number": entry.number, **_change_in_words(registered, entry.fields)} for entry in registered.entries
-        ]
-        print_json({"pipeline": runner.name, "champion": champion, "versions": versions, "log": changes})
+def _check(name: str | None, verb: Verb, arguments: list[str]) -> None:
+    takes = TAKES.get(verb, ())
+    if len(arguments) == len(takes):
         return
-    console = output()
-    console.print(Text(runner.name, style="bold"))
-    if not versions:
-        console.print(f"No model yet. Next: freshtune run {runner.name}", soft_wrap=True)
-        return
-    metric = runner.config.gate.metric
-    rows = table(
-        "version", "alias", "gate", METRIC_NAMES[metric], "when", "model", right=("version", METRIC_NAMES[metric])
+    wanted = {0: "takes no version", 1: f"needs a {takes[0].lower()}" if takes else "", 2: "needs two versions"}
+    got = f", and got {' '.join(arguments)}" if arguments else ""
+    raise ConfigurationError(
+        f"{verb} {wanted[len(takes)]}{got}",
+        where="models",
+        fix=f"freshtune models {name or 'NAME'} {' '.join([verb, *takes])}",
     )
-    for each in versions:
-        rows.add_row(
-            "–" if each["version"] is None else str(each["version"]),
-            Text(each["alias"] or "", style="bold green" if each["alias"] == "champion" else ""),
-            each["decision"],
-            f"{each['metrics'][metric]:.4f}",
-            local_time(each["when"]),
-            each["model"][:12],
+
+
+def _version(text: str, verb: Verb) -> int:
+    if not text.isdecimal():
+        raise ConfigurationError(
+            f"{text!r} is no version: a whole number, as `freshtune models NAME` lists them",
+            where="models",
+            fix=f"freshtune models NAME {' '.join([verb, *TAKES[verb]])}",
         )
-    console.print(rows)
-    for entry in registered.entries:
-        if entry.fields["kind"] != "decision":
-            said = _change_in_words(registered, entry.fields)
-            what = f"{said['kind']}, version {said['champion']} in use" if said["champion"] else str(said["kind"])
-            console.print(
-                f"{local_time(said['when'])}  {what}: {said['why']} ({said['by']})", soft_wrap=True, markup=False
-            )
-    if registered.behind:
-        messages().print(
-            f"The registry lacks the last {registered.behind} of the promotion log: freshtune run {runner.name}",
-            style="yellow",
-            soft_wrap=True,
-        )
+    return int(text)
 
 
-def _change_in_words(registered: Registered, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of the log with version numbers for digests."""
-    numbers = {which: registered.version(fields[which]) for which in ("challenger", "champion")}
-    return {name: fields[name] for name in ("kind", "decision", "by", "when", "why")} | numbers
+def _tell(runner: Runner, verb: Verb, versions: list[int], *, json: bool) -> None:
+    from assets.cli import model_origins  # not needed by the others
+
+    if verb is Verb.LINEAGE:
+        model_origins.show_lineage(model_origins.lineage_of(runner, *versions), json=json)
+    else:
+        model_origins.show_difference(model_origins.difference_of(runner, *versions), json=json)
 
 
-def _list_pipelines(*, json: bool) -> None:
-    found = []
-    for name in pipeline_names(project_root()):
-        registered = Registered.of(session.open_runner(name))
-        version, count = registered.version(registered.champion), len(registered.models)
-        found.append({"pipeline": name, "champion": version, "models": count})
-    if json:
-        print_json({"pipelines": found})
-        return
-    rows = table("pipeline", "champion", "models", right=("models",))
-    for each in found:
-        champion = "none yet" if each["champion"] is None else f"version {each['champion']}"
-        rows.add_row(str(each["pipeline"]), champion, str(each["models"]))
-    output().print(rows)
+def _change(runner: Runner, verb: Verb, arguments: list[str], why: str | None) -> None:
+    from assets.cli import model_changes  # not needed by those who only look
+
+    if verb is Verb.PROMOTE:
+        model_changes.promote(runner, _version(arguments[0], verb), why)
+    elif verb is Verb.ROLLBACK:
+        model_changes.rollback(runner, why)
+    elif verb is Verb.ADOPT:
+        model_changes.adopt(runner, arguments[0], why)
+    else:
+        model_changes.restore(runner)

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from assets.errors import ConfigurationError
-from assets.release import log
+from assets.errors import ConfigurationError, FreshtuneError
+from assets.release import by_hand, log
 from assets.store.runner import Runner
 from assets.store.step import LogEntry
 
@@ -61,11 +61,13 @@ class Registered:
         return None if number is None else int(number)
 
     def alias(self, model: str) -> str | None:
-        """`champion`, `challenger` or None."""
+        """`champion`, `challenger`, `previous` or None; the first of them, where it has two."""
         if model == self.champion:
             return "champion"
         version = self.version(model)
-        return "challenger" if version is not None and version == self.settled.get("challenger") else None
+        if version is not None and version == self.settled.get("challenger"):
+            return "challenger"
+        return "previous" if model == log.aliases(self.entries)["previous"] else None
 
     def model(self, version: int) -> str:
         """Digest of the model with a version number.
@@ -73,7 +75,9 @@ class Registered:
         Raises:
             ConfigurationError: if there is no such version.
         """
+        deleted = {number: model for model, number in self.settled.get("deleted", {}).items()}
         known = {number: model for model in self.models if (number := self.version(model)) is not None}
+        known = {**deleted, **known}
         if version not in known:
             raise ConfigurationError(
                 f"no version {version}; there are {', '.join(map(str, sorted(known))) or 'none yet'}",
@@ -88,11 +92,32 @@ class Registered:
         return f"version {version}" if version is not None else f"model {(model or '')[:12]}"
 
 
+def changed_by_hand(runner: Runner, registered: Registered) -> tuple[list[by_hand.Change], str | None]:
+    """What somebody changed in MLflow by hand, as it is there now, and why that cannot be told, or None."""
+    if registered.behind or not registered.settled.get("name"):
+        return [], None
+    from assets.release.registry import look  # its imports take long
+
+    try:
+        return look(registered.settled, runner.home.tracking_uri), None
+    except FreshtuneError as error:
+        return [], str(error)
+
+
 def decision_of(runner: Runner, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What the gate wrote down for an entry of kind `decision`: metrics, comparisons and the rest."""
+    """What was written down for an entry of kind `decision` or `adopt`: metrics, comparisons and the rest."""
     folder = runner.store.open("objects", fields["release"]["content"])
     decision: dict[str, Any] = json.loads((folder / "decision.json").read_bytes())
     return decision
+
+
+def scores_of(runner: Runner, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`metrics.json` of the evaluation that an entry of kind `decision` went by; nothing of an adopted model."""
+    if "evaluation" not in fields["inputs"]:
+        return {}
+    folder = runner.store.open("objects", fields["inputs"]["evaluation"])
+    scores: dict[str, Any] = json.loads((folder / "metrics.json").read_bytes())
+    return scores
 
 
 def report_of(runner: Runner, fields: Mapping[str, Any]) -> Path:

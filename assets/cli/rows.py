@@ -1,4 +1,4 @@
-"""`freshtune rows`: the rows in quarantine, those whose label is likely wrong, and ruling on them."""
+"""`freshtune rows`: those in quarantine, those whose label is likely wrong, what became of some, and ruling on them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ EXAMPLES = (
     "freshtune rows sms_spam review --export tasks.json --format label_studio",
     'freshtune rows sms_spam rule 3f2a91c4 --relabel spam --why "asks for money"',
     "freshtune rows sms_spam rule --import annotated.json",
+    'freshtune rows sms_spam trace --text "win a prize now"',
 )
 SHOWN = 20
 """Rows that a table shows if nobody says how many."""
@@ -43,6 +44,7 @@ class Verb(StrEnum):
     QUARANTINE = "quarantine"
     REVIEW = "review"
     RULE = "rule"
+    TRACE = "trace"
 
 
 class ExportFormat(StrEnum):
@@ -54,9 +56,12 @@ class ExportFormat(StrEnum):
     LABEL_STUDIO = "label_studio"
 
 
-VerbArgument = Annotated[Verb, typer.Argument(help="quarantine, review or rule.", metavar="VERB", show_default=False)]
+VerbArgument = Annotated[
+    Verb, typer.Argument(help="quarantine, review, rule or trace.", metavar="VERB", show_default=False)
+]
 RowIds = Annotated[
-    list[str] | None, typer.Argument(metavar="ROW_ID", help="Rows to rule on, by the first digits.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="ROW_ID", help="Rows to rule on or trace, by the first digits.", show_default=False),
 ]
 Expectation = Annotated[
     str | None, typer.Option("--expectation", metavar="TEXT", help="Only rows with this in their expectation's name.")
@@ -77,6 +82,15 @@ Import = Annotated[
     Path | None, typer.Option("--import", metavar="FILE", help="Rule as Label Studio's JSON export of such tasks says.")
 ]
 
+Whole = Annotated[str | None, typer.Option("--text", metavar="TEXT", help="Trace rows with this text, all of it.")]
+OfFile = Annotated[
+    str | None, typer.Option("--file", metavar="FILE", help="Trace rows of this file of the source, by name or sha256.")
+]
+
+Everywhere = Annotated[
+    bool, typer.Option("--everywhere", help="With --text: list the files of freshtune that hold the text instead.")
+]
+
 
 def rows(
     name: Name,
@@ -92,16 +106,29 @@ def rows(
     drop: Drop = False,
     why: Why = None,
     import_file: Import = None,
+    text: Whole = None,
+    file: OfFile = None,
+    everywhere: Everywhere = False,
     json: Json = False,
 ) -> None:
-    """Look at the rows that are kept out, and rule on them.
+    """Look at the rows that are kept out, rule on them, and see what became of rows in every model.
 
     [bold]quarantine[/]: rows that steps have set aside, each with its reason and where it came from
     [bold]review[/]: rows whose label is likely wrong, most doubtful first
     [bold]rule ROW_ID…[/]: readmit, relabel or drop rows
+    [bold]trace ROW_ID…[/]: for every model, whether it was trained on the rows; also by --text or --file
 
     Rulings are lines of pipelines/NAME/rulings.jsonl: review and commit them like code. Taking a line out undoes it.
     """
+    if verb is Verb.TRACE:
+        others = (expectation, label, limit, export, format, relabel, why, import_file)
+        fits = all(each is None for each in others) and not (readmit or drop)
+        if everywhere and text is not None and fits and not (row_ids or file):
+            _search(name, text, json=json)
+        else:
+            _trace(name, row_ids or [], text, file, fits=fits and not everywhere, json=json)
+        return
+    _refuse_tracing(name, text, file, everywhere=everywhere)
     looks, rules = (expectation, label, limit, export, format), (row_ids, readmit, relabel, drop, why, import_file)
     if verb is not Verb.RULE and any(rules):
         raise ConfigurationError(
@@ -124,6 +151,20 @@ def rows(
     if verb is Verb.RULE:
         _rule(runner, row_ids or [], relabel, drop=drop, why=why, import_file=import_file, json=json)
         return
+    _look(runner, verb, expectation, label, limit, export, kind, json=json)
+
+
+def _look(
+    runner: Runner,
+    verb: Verb,
+    expectation: str | None,
+    label: str | None,
+    limit: int | None,
+    export: Path | None,
+    kind: ExportFormat | None,
+    *,
+    json: bool,
+) -> None:
     from assets.cli import doubtful  # imports pyarrow
 
     found = doubtful.suspects(runner) if verb is Verb.REVIEW else doubtful.quarantined(runner)
@@ -304,3 +345,62 @@ def _outcome(ruling: Ruling) -> str:
     if ruling.action == "relabel":
         return f"{ruling.label or 'no label'} → {ruling.to}"
     return "drop" if ruling.action == "drop" else f"readmit as {ruling.label}"
+
+
+def _refuse_tracing(name: str, text: str | None, file: str | None, *, everywhere: bool) -> None:
+    if text is not None or file is not None or everywhere:
+        raise ConfigurationError(
+            "--text, --file and --everywhere are for trace only",
+            where="rows",
+            fix=f"freshtune rows {name} {Verb.TRACE} --text TEXT",
+        )
+
+
+def _trace(name: str, row_ids: Sequence[str], text: str | None, file: str | None, *, fits: bool, json: bool) -> None:
+    if not fits or not (row_ids or text is not None or file is not None):
+        raise ConfigurationError(
+            "trace takes ROW_ID, --text or --file, and --json; or --text and --everywhere"
+            if not fits
+            else "trace needs rows",
+            where="rows",
+            fix=f'freshtune rows {name} {Verb.TRACE} ROW_ID, or --text "the whole text", or --file NAME',
+        )
+    from assets.cli.trace import Wanted, trace  # imports pyarrow
+
+    runner = session.open_runner(name)
+    found = trace(runner, Wanted(row_ids, text, file))
+    if json:
+        print_json({"pipeline": runner.name, "found": len(found), "rows": [row.json() for row in found]})
+        return
+    console = output()
+    console.print(Text(runner.name, style="bold"))
+    listed = table("row", "model", "gate", "what became of it", wrap="what became of it")
+    for row in found[:SHOWN]:
+        first = ", ".join(f"{file}:{line}" for file, line in row.places[:3])
+        more = f" and {len(row.places) - 3:,} more" if len(row.places) > 3 else ""
+        listed.add_row(row.row_id[:8], "", "", _plain(f"{first}{more}  {row.label or '–'}  {row.text or ''}"))
+        for fate in row.models:
+            model = fate.model[:12] if fate.version is None else f"version {fate.version}"
+            listed.add_row("", f"{model} {fate.alias or ''}".strip(), fate.decision, _plain(fate.said()))
+        if not row.models:
+            listed.add_row("", "–", "–", "no model yet")
+    console.print(listed)
+    if len(found) > SHOWN:
+        console.print(f"\n{SHOWN} of {len(found):,} rows; --json has all of them.", soft_wrap=True)
+
+
+def _search(name: str, text: str, *, json: bool) -> None:
+    from assets.cli.everywhere import search  # imports pyarrow
+
+    runner = session.open_runner(name)
+    files, away = search(runner, text)
+    if json:
+        print_json({"pipeline": runner.name, "files": [str(path) for path in files], "not_searched": away})
+        return
+    console = output()
+    for path in files:
+        console.print(str(path), soft_wrap=True, markup=False)
+    count = "1 file of freshtune holds" if len(files) == 1 else f"{len(files):,} files of freshtune hold"
+    messages().print(f"{count} the text; the source itself was not searched.", soft_wrap=True)
+    for url in away:
+        messages().print(f"Not on this machine, and not searched: {url}", style="yellow", soft_wrap=True, markup=False)

@@ -152,7 +152,7 @@ class Rows:
                 [],
                 f"{prefix!r} is no row_id; accepted: the first of its 32 digits 0-9 and a-f, as `quarantine` shows",
             )
-        names = hexadecimal(self._ids[_begins(self._ids, prefix)]).to_pylist()
+        names = hexadecimal(self._ids[begins(self._ids, prefix)]).to_pylist()
         if len(names) == 1:
             return names, ""
         if names:
@@ -168,8 +168,8 @@ class Rows:
         return [], f"{prefix!r} is no row that validation saw; fix: `freshtune rows {self.runner.name} quarantine`"
 
 
-def _begins(ids: Ids, prefix: str) -> Any:
-    """Which identifiers begin with some hexadecimal digits."""
+def begins(ids: Ids, prefix: str) -> Any:
+    """For each identifier whether it begins with some hexadecimal digits, 1 to 32 of them."""
     low, high = (int(prefix.ljust(32, digit), 16) for digit in "0f")
     halves = [np.uint64(value >> shift & (2**64 - 1)) for value in (low, high) for shift in (64, 0)]
     after = (ids[:, 0] > halves[0]) | ((ids[:, 0] == halves[0]) & (ids[:, 1] >= halves[1]))

@@ -12,6 +12,7 @@ from rich.text import Text
 from assets.cli.console import duration, styled, table
 from assets.cli.finished import Finished, account_in_words
 from assets.cli.plan import because
+from assets.release import log
 from assets.release.gate import METRIC_NAMES
 
 LABEL = 10
@@ -117,4 +118,7 @@ def _next(finished: Finished) -> list[str]:
     if finished.sample is not None or finished.release is None:
         return [f"freshtune run {name}"]
     commands = [f"freshtune report {name} --open", f"freshtune models {name}", "freshtune ui"]
+    waiting = log.waiting(finished.registered.entries)
+    if waiting is not None:
+        commands.insert(0, f"freshtune models {name} promote {finished.registered.version(waiting) or 'VERSION'}")
     return [f'freshtune predict {name} "some text"', *commands] if finished.registered.champion else commands

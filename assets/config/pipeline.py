@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.automation import Freshness, Schedule, Sensor
+from assets.config.registry import Registry
 from assets.config.section import Section
 from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
@@ -309,6 +310,17 @@ class Gate(Section):
     """Least difference to the baseline on the same rows."""
     below_champion: Share | None = 0.0
     """How much worse than the champion on the same rows it may be."""
+    promote_if: Literal["better", "not_worse"] | None = None
+    """What must be proven against the champion on the same rows, or null: nothing beyond `below_champion`. `better`:
+    the 95 % interval of the difference lies above `margin`; `not_worse`: the 90 % interval above minus `margin`."""
+    margin: Share | None = None
+    """Margin of `promote_if`; null: 0 for `better`, 0.01 for `not_worse`."""
+
+    @model_validator(mode="after")
+    def _margin_of_something(self) -> Self:
+        if self.margin is not None and self.promote_if is None:
+            raise ValueError("margin belongs to promote_if, which is not set; fix: set it, or leave margin out")
+        return self
 
 
 class Drift(Section):
@@ -374,6 +386,8 @@ class Pipeline(Section):
     """How the model is fine-tuned."""
     gate: Gate = Gate()
     """When a challenger becomes the champion."""
+    registry: Registry = Registry()
+    """Who is told when it did."""
     drift: Drift | None = None
     """When new rows count as different from the champion's, or null for no comparison; `{}` has sound values."""
     quality: Quality | None = None

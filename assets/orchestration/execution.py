@@ -147,6 +147,7 @@ def execute(context: Context, open_runner: OpenRunner, name: str, watch: Watch) 
     """
     try:
         runner = open_for_run(open_runner, context, watch)
+        runner.run = context.run.run_id
         selected = _selected(context, runner)
         _begin(context, runner, selected)
         _refuse_gap(runner, name, selected)

@@ -1,6 +1,6 @@
 """What Dagster shows of a step's result: measurements as numbers and tables, pictures, links, and the checks.
 
-The text of rows stays out of Dagster's database, but for the few samples that the first step measures for this purpose.
+The text of rows stays out of Dagster's database, but for as many samples as `evaluation.samples` allows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.orchestration.registered import registry_metadata
 from assets.store.plan import Plan
 from assets.store.runner import Runner, StepResult
 from assets.store.step import Check, Outcome, Step
@@ -52,7 +53,7 @@ def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
         if (trace / page).is_file():
             first[name] = dg.MetadataValue.path(str(trace / page))
     if step.decides:
-        first["registry"] = _registry(runner)
+        first |= registry_metadata(runner)
     first |= _pictures(trace)
     signed = "built" if record.accepted is None else "accepted"
     last: dict[str, Value] = {
@@ -71,7 +72,14 @@ def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
         last["dagster/row_count"] = dg.MetadataValue.int(result.measurements[count])
     # A step may measure something by a name that stands for the whole step here, such as its training's seconds.
     own = {name: value for name, value in result.measurements.items() if name not in first | last}
+    # No row's text is in a database, but for so many as the YAML allows.
+    own[SAMPLES] = own.get(SAMPLES, [])[: _samples_allowed(runner)]
     return first | measured(own) | last
+
+
+def _samples_allowed(runner: Runner) -> int:
+    evaluation = getattr(runner.config, "evaluation", None)
+    return 0 if evaluation is None else int(evaluation.samples)
 
 
 def measured(measurements: Mapping[str, Any]) -> dict[str, Value]:
@@ -214,10 +222,3 @@ def _pictures(trace: Path) -> dict[str, Value]:
             data = base64.b64encode(path.read_bytes()).decode("ascii")
             found[f"{path.stem}_plot"] = dg.MetadataValue.md(f"![{path.stem}](data:image/png;base64,{data})")
     return found
-
-
-def _registry(runner: Runner) -> Value:
-    uri = runner.home.tracking_uri
-    if uri.startswith(("http://", "https://")):
-        return dg.MetadataValue.url(f"{uri.rstrip('/')}/#/models/{runner.name}")
-    return dg.MetadataValue.text(f"model {runner.name} in {uri}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from assets.release import by_hand
 from assets.store.step import Check, Measurements, Outcome
 
 
@@ -27,7 +28,18 @@ def _no_row_lost(measurements: Measurements, _pipeline: Any) -> Outcome:
     return Outcome(passed=account["missing"] == 0, message=message, values=account)
 
 
+def _registry_as_left(measurements: Measurements, _pipeline: Any) -> Outcome:
+    changes = measurements["settled"].get("by_hand", ())
+    said = by_hand.in_words(changes, "NAME") or ["nothing in MLflow was changed by hand"]
+    return Outcome(not changes, "; ".join(said), {"changes": len(changes)}, warning=bool(changes))
+
+
 CHECKS = (
     Check("gate", "The new model meets every condition of the gate.", _gate),
     Check("no_row_lost", "Rows read = accepted + in quarantine + merged as duplicates.", _no_row_lost),
+    Check(
+        "registry_as_left",
+        "Nobody changed aliases or versions in MLflow by hand when it was last brought in line.",
+        _registry_as_left,
+    ),
 )

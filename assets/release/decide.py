@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from assets.errors import DamagedError
-from assets.release import gate, log
+from assets.release import gate, log, report
 from assets.release.account import row_account
-from assets.store.digests import write_json
 from assets.store.step import Build, Measurements
-
-_ENTRIES_IN_REPORT = 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,8 @@ class SameRows:
         only_challenger: rows that only the challenger answers correctly.
         only_champion: rows that only the champion answers correctly.
         both_wrong_differently: rows that both answer wrongly, and not the same.
+        codes: label, the challenger's and the champion's answer of each row, as numbers.
+        labels: names of the labels, in the order of their numbers.
     """
 
     rows: int
@@ -42,10 +40,19 @@ class SameRows:
     only_challenger: int = 0
     only_champion: int = 0
     both_wrong_differently: int = 0
+    codes: tuple[list[int], list[int], list[int]] = ([], [], [])
+    labels: tuple[str, ...] = ()
 
 
 def decide(
-    build: Build, *, metric: str, floor: float | None, above_baseline: float | None, below_champion: float | None
+    build: Build,
+    *,
+    metric: str,
+    floor: float | None,
+    above_baseline: float | None,
+    below_champion: float | None,
+    promote_if: str | None,
+    margin: float | None,
 ) -> Measurements:
     """Decide whether the challenger becomes the champion.
 
@@ -55,6 +62,8 @@ def decide(
         floor: least value of the metric, or None.
         above_baseline: least difference to the baseline on the same rows, or None.
         below_champion: how much worse than the champion on the same rows it may be, or None.
+        promote_if: `better` or `not_worse`: what the interval of the difference to the champion must prove, or None.
+        margin: margin of that, or None: `gate.MARGINS`.
 
     Returns:
         `decision`, `champion` (digest after it, or None), `comparisons`, `metrics` and `account` (of rows).
@@ -64,6 +73,12 @@ def decide(
     same_rows = _against(build, before, metrics) if before and before != challenger else None
 
     comparisons = _compare(build.pipeline, metrics, same_rows, metric, floor, above_baseline, below_champion)
+    if same_rows and promote_if is not None:
+        comparisons += _proven(build.pipeline, same_rows, metric, promote_if, margin, below_champion)
+    if before and log.adopted(build.log, before):
+        comparisons = [
+            gate.of_unknown_rows(each) if each.name in {"champion", "proven"} else each for each in comparisons
+        ]
     if gone := log.rolled_back(build.log):
         comparisons.append(gate.not_rolled_back(was_rolled_back=challenger in gone))
     verdict = gate.decide(challenger, before, comparisons)
@@ -81,7 +96,7 @@ def decide(
         "rows_seen_by_champion": same_rows.seen if same_rows else 0,
     }
     account = row_account(build.measurements)
-    _write(build, decision, metrics, account, same_rows)
+    report.write(build, decision, metrics, account, same_rows)
     build.progress.message(f"{verdict}: {gate.METRIC_NAMES[metric]} {metrics[metric]:.4f}")
     return {
         "decision": verdict,
@@ -111,10 +126,31 @@ def _compare(
             new, old = same_rows.challenger[metric], same_rows.champion[metric]
             comparisons.append(gate.not_below_champion(metric, new, old, below_champion, same_rows.rows))
         else:
-            refused = gate.champion_incomparable(same_rows.reason)
-            fix = f"`freshtune models {pipeline} promote VERSION`"
-            comparisons.append(replace(refused, message=f"{refused.message}: {fix}"))
+            comparisons.append(_incomparable(pipeline, same_rows.reason))
     return comparisons
+
+
+def _proven(
+    pipeline: str, same_rows: SameRows, metric: str, promote_if: str, margin: float | None, below: float | None
+) -> list[gate.Comparison]:
+    """What the interval of the difference proves; without a comparison nothing, which may be said already."""
+    from assets.evaluation.intervals import paired_difference
+
+    if not same_rows.champion:
+        return [] if below is not None else [_incomparable(pipeline, same_rows.reason)]
+    true, new, old = same_rows.codes
+    gone = [label for at, label in enumerate(same_rows.labels) if at not in set(true)]
+    if gone and metric != "accuracy":
+        # An average that counts such a label 0 for both would make every loss look smaller than it is.
+        return [_incomparable(pipeline, f"no row of {', '.join(gone)} is left that it was not trained on")]
+    found = paired_difference(metric, true, new, old, len(same_rows.labels), gate.LEVELS[promote_if])
+    margin = gate.MARGINS[promote_if] if margin is None else margin
+    return [gate.proven(metric, found, promote_if, margin, same_rows.rows)]
+
+
+def _incomparable(pipeline: str, reason: str) -> gate.Comparison:
+    refused = gate.champion_incomparable(reason)
+    return replace(refused, message=f"{refused.message}: `freshtune models {pipeline} promote VERSION`")
 
 
 def _against(build: Build, champion: str, metrics: Mapping[str, Any]) -> SameRows:
@@ -164,7 +200,16 @@ def _on_same_rows(build: Build, champion: str, metrics: Mapping[str, Any]) -> Sa
         only_challenger=differ.count((True, False)),
         only_champion=differ.count((False, True)),
         both_wrong_differently=differ.count((False, False)),
+        codes=_codes(labels, true, challenger_says, champion_says),
+        labels=tuple(labels),
     )
+
+
+def _codes(
+    labels: Sequence[str], true: Sequence[str], new: Sequence[str], old: Sequence[str]
+) -> tuple[list[int], list[int], list[int]]:
+    number = {label: at for at, label in enumerate(labels)}
+    return [number[each] for each in true], [number[each] for each in new], [number[each] for each in old]
 
 
 def _other_labels(known: Sequence[str], labels: Sequence[str]) -> str:
@@ -203,45 +248,6 @@ def _trained_on(build: Build, model: str) -> set[str]:
             groups.update(near["group"].filter(pc.or_(*same)).to_pylist())
     pairs = zip(near["row_id"].to_pylist(), near["group"].to_pylist(), strict=True)
     return {row_id for row_id, group in pairs if group in groups}
-
-
-def _write(
-    build: Build,
-    decision: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    account: Mapping[str, int],
-    same_rows: SameRows | None,
-) -> None:
-    from markupsafe import Markup
-
-    from assets.release import plots
-    from assets.release.templates import render
-
-    history = _read_json(build.inputs["model"] / "history.json")
-    confusion, metric = metrics["confusion"], decision["metric"]
-    context = {
-        "pipeline": build.pipeline,
-        "decision": decision,
-        "metrics": metrics,
-        "labels": confusion["labels"],
-        "measured": build.measurements,
-        "account": account,
-        "architecture": _read_json(build.inputs["model"] / "model" / "config.json")["architectures"][0],
-        "digests": dict(build.digests),
-    }
-    more = {
-        "history": history,
-        "same_rows": same_rows,
-        "errors": _read_json(build.inputs["evaluation"] / "errors.json"),
-        # Ours, with every text in them escaped.
-        "confusion_plot": Markup(plots.confusion(confusion["labels"], confusion["matrix"])),  # noqa: S704
-        "curve_plot": Markup(plots.curve(history, metric, gate.METRIC_NAMES[metric])),  # noqa: S704
-        "log": build.log[: -_ENTRIES_IN_REPORT - 1 : -1],
-        "decided_at": f"{datetime.now(UTC):%-d %B %Y, %H:%M} UTC",
-    }
-    write_json(build.content / "decision.json", decision)
-    (build.content / "card.md").write_text(render("card.md.j2", context), encoding="utf-8")
-    (build.trace / "report.html").write_text(render("report.html.j2", {**context, **more}), encoding="utf-8")
 
 
 def _read_json(path: Path) -> Any:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from assets.evaluation.intervals import Difference
 
 Decision = Literal["promoted", "refused", "unchanged"]
 
@@ -28,11 +31,16 @@ class Comparison:
     """One condition that the challenger meets or not.
 
     Attributes:
-        name: `floor`, `baseline`, `champion` or `rolled_back`.
+        name: `floor`, `baseline`, `champion`, `proven` or `rolled_back`.
         passed: whether it is met.
         value: the challenger's metric, or None where no number decides.
         limit: the least value that passes, or None.
         message: one sentence with the numbers.
+        difference: challenger's metric minus the champion's, where an interval of it decides; so for the following.
+        interval: its lower and upper limit.
+        method: how the interval was made, in words.
+        margin: the margin that counts.
+        rows: rows that both models were compared on.
     """
 
     name: str
@@ -40,6 +48,11 @@ class Comparison:
     value: float | None
     limit: float | None
     message: str
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    method: str = ""
+    margin: float | None = None
+    rows: int | None = None
 
 
 def at_least_floor(metric: str, value: float, floor: float) -> Comparison:
@@ -61,6 +74,36 @@ def not_below_champion(metric: str, value: float, champion: float, margin: float
     return Comparison("champion", value >= champion - margin - _ROUNDING, value, champion - margin, message)
 
 
+MARGINS: Mapping[str, float] = MappingProxyType({"better": 0.0, "not_worse": 0.01})
+"""Margins where none is configured. With 0, a model that is as good would pass `not_worse` in one case of twenty."""
+
+LEVELS: Mapping[str, float] = MappingProxyType({"better": 0.95, "not_worse": 0.9})
+"""Levels of the two-sided intervals: `better` passes 2.5 % of equal models, `not_worse` 5 % of those
+worse by the margin."""
+
+
+def proven(metric: str, found: Difference, promote_if: str, margin: float, rows: int) -> Comparison:
+    """Whether the interval of the difference to the champion proves what is asked for.
+
+    Args:
+        metric: what was compared.
+        found: the difference on the same rows, with its interval at the level of `LEVELS`.
+        promote_if: `better` or `not_worse`.
+        margin: how much better it must be at least, or how much worse it may be at most.
+        rows: rows compared.
+    """
+    limit = margin if promote_if == "better" else -margin
+    message = (
+        f"{METRIC_NAMES[metric]} differs from the champion's by {found.value:+.4f} on the same {rows:,} rows, "
+        f"interval {found.low:+.4f} to {found.high:+.4f} ({found.method}); "
+        f"required: all of it above {limit:+.4f} ({promote_if.replace('_', ' ')})"
+    )
+    interval = (found.low, found.high)
+    return Comparison(
+        "proven", found.low > limit, None, None, message, found.value, interval, found.method, margin, rows
+    )
+
+
 def against(difference: float, other: str) -> str:
     """Say a difference in words: `0.0139 below the champion`."""
     if round(abs(difference), 4) == 0:
@@ -80,6 +123,12 @@ def champion_incomparable(reason: str) -> Comparison:
     """What stands for the comparison with the champion when there is none: unproven is not promoted."""
     message = f"cannot be compared with the champion: {reason}; only an explicit promotion can put it in use"
     return Comparison("champion", False, None, None, message)
+
+
+def of_unknown_rows(comparison: Comparison) -> Comparison:
+    """Say of a comparison with a model that was adopted that nothing can vouch for it."""
+    message = f"{comparison.message}; it was trained elsewhere, and may have seen these rows"
+    return replace(comparison, message=message)
 
 
 def not_rolled_back(*, was_rolled_back: bool) -> Comparison:

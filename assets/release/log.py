@@ -2,12 +2,16 @@
 
 An entry's fields are a JSON object:
 
-- `kind`: `decision` (the gate), `promote` or `rollback` (a person);
-- `key`, `release` (`content` and `trace` digests of decision, card and report): of decisions only;
-- `decision`: `promoted`, `refused` or `unchanged`; of a person's entries `promoted` or `rolled_back`;
+- `kind`: `decision` (the gate), `promote`, `rollback` or `adopt` (a person);
+- `release` (`content` and `trace` digests of decision, card and report): of decisions; of adoptions the content alone;
+- `key`, and `keys` ([step, key] of what each stood for), `checks` (step → check → `passed`, `message`) and `run`
+  (Dagster's id of the run, or None): of decisions only, the latter three not of early ones;
+- `decision`: `promoted`, `accepted` (good enough, and waits for a person), `refused` or `unchanged`; of a person's
+  entries `promoted`, `rolled_back` or `adopted`;
+- `origin` (where it came from): of adoptions only;
 - `challenger`: digest of the model that it is about; of a rollback the one that is taken out of use;
 - `champion`: digest of the model in use after the entry, or None;
-- `inputs`: content digest of each input of the decision about that model, by step;
+- `inputs`: content digest of each input of the decision about that model, by step; none of an adopted model;
 - `by`, `when` (ISO 8601 with time zone), `why`.
 """
 
@@ -50,7 +54,10 @@ def outgrown(entries: Sequence[LogEntry], splits: str) -> str | None:
         splits: content digest of the splits that stand now.
     """
     for model in reversed(champions(entries)):
-        if all(fields["inputs"]["splits"] != splits for fields in decisions(entries, model)):
+        # What an adopted model was made from nobody knows.
+        if not adopted(entries, model) and all(
+            fields["inputs"]["splits"] != splits for fields in decisions(entries, model)
+        ):
             return model
     return None
 
@@ -60,6 +67,52 @@ def decisions(entries: Sequence[LogEntry], model: str) -> list[Mapping[str, Any]
     return [
         entry.fields for entry in entries if entry.fields["kind"] == "decision" and entry.fields["challenger"] == model
     ]
+
+
+def told(entries: Sequence[LogEntry], model: str) -> Mapping[str, Any] | None:
+    """Fields of the latest entry that says what a model is: a decision about it, or its adoption; None if unknown."""
+    found = (entry.fields for entry in reversed(entries) if entry.fields["kind"] in {"decision", "adopt"})
+    return next((fields for fields in found if fields["challenger"] == model), None)
+
+
+def adopted(entries: Sequence[LogEntry], model: str) -> bool:
+    """Whether a model came from elsewhere and was never trained here, so that nobody knows its training rows."""
+    fields = told(entries, model)
+    return fields is not None and fields["kind"] == "adopt"
+
+
+def waiting(entries: Sequence[LogEntry]) -> str | None:
+    """Digest of the latest challenger if the gate accepted it and it waits for a person to promote it, or None."""
+    decided = [entry.fields for entry in entries if entry.fields["kind"] == "decision"]
+    if not decided or decided[-1]["decision"] != "accepted":
+        return None
+    model: str = decided[-1]["challenger"]
+    return None if model in {champion(entries), *rolled_back(entries)} else model
+
+
+def aliases(entries: Sequence[LogEntry]) -> dict[str, str | None]:
+    """Digest of the model that each alias stands for, or None.
+
+    `challenger` is the one that the gate decided about last, `champion` the one in use, `previous` the one that a
+    rollback goes back to.
+    """
+    decided = [entry.fields["challenger"] for entry in entries if entry.fields["kind"] == "decision"]
+    so_far = champions(entries)
+    return {
+        "challenger": decided[-1] if decided else None,
+        "champion": champion(entries),
+        "previous": so_far[-2] if len(so_far) > 1 else None,
+    }
+
+
+def replacements(entries: Sequence[LogEntry]) -> list[LogEntry]:
+    """The entries that put another model in use than before."""
+    found, before = [], None
+    for entry in entries:
+        if entry.fields["champion"] != before:
+            found.append(entry)
+        before = entry.fields["champion"]
+    return found
 
 
 def rolled_back(entries: Sequence[LogEntry]) -> frozenset[str]:
@@ -86,8 +139,8 @@ def promote(entries: Sequence[LogEntry], model: str, *, by: str, when: str, why:
     Raises:
         ConfigurationError: if the gate never saw the model, or it is in use already.
     """
-    seen = decisions(entries, model)
-    if not seen:
+    seen = told(entries, model)
+    if seen is None:
         known = list(dict.fromkeys(entry.fields["challenger"] for entry in entries))
         raise ConfigurationError(
             f"no model {model!r} in the promotion log; known: {', '.join(known) or 'none yet'}",
@@ -95,13 +148,17 @@ def promote(entries: Sequence[LogEntry], model: str, *, by: str, when: str, why:
             fix="name a model that a run has trained and evaluated" if known else "run the pipeline first",
         )
     if champion(entries) == model:
-        raise ConfigurationError(f"model {model!r} is the champion already", where="promote")
+        raise ConfigurationError(
+            f"model {model!r} is the champion already",
+            where="promote",
+            fix="if MLflow says otherwise, `freshtune models NAME restore` sets it back",
+        )
     return {
         "kind": "promote",
         "decision": "promoted",
         "challenger": model,
         "champion": model,
-        "inputs": dict(seen[-1]["inputs"]),
+        "inputs": dict(seen["inputs"]),
         "by": by,
         "when": when,
         "why": why,
@@ -127,12 +184,51 @@ def rollback(entries: Sequence[LogEntry], *, by: str, when: str, why: str) -> Fi
             f"nothing to roll back to: {present}", where="rollback", fix="promote a model by name instead"
         )
     before, out = so_far[-2:]
+    made_from = told(entries, out)
+    assert made_from is not None
     return {
         "kind": "rollback",
         "decision": "rolled_back",
         "challenger": out,
         "champion": before,
-        "inputs": dict(decisions(entries, out)[-1]["inputs"]),
+        "inputs": dict(made_from["inputs"]),
+        "by": by,
+        "when": when,
+        "why": why,
+    }
+
+
+def adopt(
+    entries: Sequence[LogEntry], model: str, *, release: str, origin: str, by: str, when: str, why: str
+) -> Fields:
+    """Make the entry by which a model that was trained elsewhere becomes the first champion.
+
+    Args:
+        entries: the log so far, oldest first.
+        model: content digest of the model.
+        release: content digest of its card and of what stands for a decision.
+        origin: where it came from.
+        by: who does it.
+        when: ISO 8601 time with time zone.
+        why: the reason, in their words.
+
+    Raises:
+        ConfigurationError: if there is a champion already.
+    """
+    if (present := champion(entries)) is not None:
+        raise ConfigurationError(
+            f"a model is adopted as the first champion, and {present!r} is the champion already",
+            where="adopt",
+            fix="train beside it and let the gate decide, or adopt the model in another pipeline or environment",
+        )
+    return {
+        "kind": "adopt",
+        "decision": "adopted",
+        "release": {"content": release},
+        "challenger": model,
+        "champion": model,
+        "origin": origin,
+        "inputs": {},
         "by": by,
         "when": when,
         "why": why,

@@ -1,32 +1,48 @@
-"""Plots as SVG to be set into a page: they take the page's colours and font, so they read in light, dark and print.
+"""Charts as SVG to be set into a page: they take the page's colours and font, so they read in light, dark and print.
 
-Matplotlib draws with stand-in colours, which are then replaced by the page's CSS variables: `--ink`, `--muted`,
-`--line`, `--accent`, `--second` and `--on-accent`.
+They are Vega-Lite specifications, drawn when the report is written and not by the one who reads it: the page needs no
+plotting library, no `eval` and no network, prints as it is seen, and stays small. What a mark stands for is its
+`aria-label`, for screen readers as well as for the page's script, which shows it to the pointer and the arrow keys.
+Colours are CSS variables of the page: `--ink`, `--muted`, `--line`, `--accent`, `--second`, `--third`, `--on-accent`.
 """
 
 from __future__ import annotations
 
-import io
 import re
-import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from html import escape
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+Spec = dict[str, Any]
 
-_INK, _MUTED, _LINE, _ACCENT, _SECOND, _ON_ACCENT = (f"#0a0b0{digit}" for digit in range(1, 7))
-_VARIABLES = {
-    _INK: "--ink",
-    _MUTED: "--muted",
-    _LINE: "--line",
-    _ACCENT: "--accent",
-    _SECOND: "--second",
-    _ON_ACCENT: "--on-accent",
+_INK, _MUTED, _LINE, _ACCENT, _SECOND, _THIRD, _ON_ACCENT = (
+    f"var(--{name})" for name in ("ink", "muted", "line", "accent", "second", "third", "on-accent")
+)
+_CONFIG: Spec = {
+    "font": "sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": _INK,
+        "labelFontSize": 12,
+        "titleColor": _MUTED,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "gridColor": _LINE,
+        "domainColor": _LINE,
+        "tickColor": _LINE,
+    },
+    "legend": {"labelColor": _INK, "labelFontSize": 12, "orient": "top", "title": None, "columnPadding": 28},
+    "title": {"anchor": "start", "color": _MUTED, "fontSize": 12, "fontWeight": "normal"},
 }
-_MOST_CELLS_WITH_PERCENT = 8
-_MOST_CELLS_WITH_NUMBERS = 20
+_MOST_LABELS_WITH_SHARES = 8
+_MOST_LABELS_WITH_NUMBERS = 20
+_WIDTH = 440
+"""Of most charts, in pixels: on a narrow screen they shrink with their text, which must stay legible."""
+_MOST_POINTS = 60
+"""Points of a line that say their numbers; more lie so close that nobody could choose among them."""
+_MOST_STEPS = 400
+"""Steps of a training curve that are drawn; more than there are pixels only make the page larger."""
 
 
 def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
@@ -39,39 +55,71 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
     Returns:
         An `<svg>` element.
     """
-    from matplotlib.patches import Rectangle
-
-    size = min(4.2 + 0.3 * len(labels), 9.0)
-    figure, axes = _figure(size, size * 0.82)
-    small = 10 if len(labels) <= _MOST_CELLS_WITH_PERCENT else 7
-    for row, counts in enumerate(matrix):
+    many = len(labels)
+    cells = []
+    for true, counts in zip(labels, matrix, strict=True):
         total = sum(counts)
-        for column, count in enumerate(counts):
-            share = count / total if total else 0.0
-            if count:
-                axes.add_patch(Rectangle((column, row), 1, 1, facecolor=_ACCENT, alpha=share, linewidth=0))
-            if len(labels) > _MOST_CELLS_WITH_NUMBERS or (count == 0 and len(labels) > _MOST_CELLS_WITH_PERCENT):
-                continue
-            text = f"{count:,}\n{share:.1%}" if len(labels) <= _MOST_CELLS_WITH_PERCENT else f"{count:,}"
-            ink = _ON_ACCENT if share > 0.6 else _INK
-            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=small + 1)
-    axes.set(xlim=(0, len(labels)), ylim=(len(labels), 0), xlabel="predicted", ylabel="true")
-    ticks = [index + 0.5 for index in range(len(labels))]
-    names = [label if len(label) <= 18 else f"{label[:17]}…" for label in labels]
-    slanted = len(labels) > 4
-    axes.set_xticks(
-        ticks,
-        names,
-        fontsize=small,
-        rotation=40 if slanted else 0,
-        ha="right" if slanted else "center",
-        parse_math=False,
+        for answer, count in zip(labels, counts, strict=True):
+            if count or many <= _MOST_LABELS_WITH_SHARES:
+                share = count / total if total else 0.0
+                # Without a number on it a cell must be seen even where its share is small.
+                shade = share if many <= _MOST_LABELS_WITH_NUMBERS or not count else 0.15 + 0.85 * share
+                numbers = f"{count:,}" if many > _MOST_LABELS_WITH_SHARES else f"{count:,}\n{share:.1%}"
+                said = f"true {true}, answered {answer}: {_rows(count)}, {share:.1%} of {true}"
+                cells.append({"true": true, "answer": answer, "shade": shade, "numbers": numbers, "said": said})
+    cell = next(size for most, size in ((4, 88), (8, 64), (20, 36), (40, 22), (10**9, 14)) if many <= most)
+    small = many > _MOST_LABELS_WITH_NUMBERS
+
+    def axis(title: str, **more: Any) -> Spec:
+        style = {
+            "grid": False,
+            "ticks": False,
+            "domain": False,
+            "labelLimit": 130,
+            "labelFontSize": 10 if small else 12,
+        }
+        # Every label is named, however close they come: Vega would leave some of them out.
+        return {"axis": {"title": title, "labelOverlap": False, **style, **more}}
+
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rect", "color": _ACCENT, "stroke": _LINE, "strokeOpacity": 1, "strokeWidth": 0.5},
+            "encoding": {
+                "fillOpacity": {"field": "shade", "type": "quantitative", "scale": None},
+                "description": {"field": "said"},
+            },
+        }
+    ]
+    if not small:
+        ink = {"condition": {"test": "datum.shade > 0.6", "value": _ON_ACCENT}, "value": _INK}
+        layers.append(
+            {
+                "mark": {
+                    "type": "text",
+                    "lineBreak": "\n",
+                    "baseline": "middle",
+                    "dy": 0,
+                    "fontSize": 12,
+                    "aria": False,
+                },
+                "encoding": {"text": {"field": "numbers"}, "color": ink},
+            }
+        )
+    # About seven pixels a letter.
+    tilted = {"labelAngle": 0 if 7 * max(map(len, labels)) < cell else -45}
+    return _svg(
+        {
+            "data": {"values": cells},
+            "width": {"step": cell},
+            "height": {"step": cell},
+            "encoding": {
+                "x": {"field": "answer", "scale": {"domain": list(labels), "padding": 0}, **axis("answer", **tilted)},
+                "y": {"field": "true", "scale": {"domain": list(labels), "padding": 0}, **axis("true label")},
+            },
+            "layer": layers,
+        },
+        "Confusion matrix: true labels in rows, answers in columns",
     )
-    axes.set_yticks(ticks, names, fontsize=small, parse_math=False)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(True)
-    return _svg(figure, "Confusion matrix: true labels in rows, predicted labels in columns")
 
 
 def curve(history: Mapping[str, Any], metric: str, metric_name: str) -> str:
@@ -85,64 +133,297 @@ def curve(history: Mapping[str, Any], metric: str, metric_name: str) -> str:
     Returns:
         An `<svg>` element.
     """
-    figure, axes = _figure(5.2, 4.0, rows=2)
-    above, below = axes
-    steps, epochs = history["steps"], history["epochs"]
-    at = [epoch["step"] for epoch in epochs]
-    above.plot([step["step"] for step in steps], [step["loss"] for step in steps], color=_MUTED, linewidth=1, alpha=0.8)
-    above.plot(at, [epoch["loss"] for epoch in epochs], color=_SECOND, marker="o", linewidth=2)
-    above.set_ylabel("loss")
-    above.set_ylim(bottom=0)
-    above.set_title("training (grey), validation (dots)", loc="left", fontsize=10, color=_MUTED)
-    values = [epoch[metric] for epoch in epochs]
+    steps, epochs, best = history["steps"], history["epochs"], history["best_epoch"]
+    every = max(1, -(-len(steps) // _MOST_STEPS))
+    told = [
+        {
+            "step": epoch["step"],
+            "loss": epoch["loss"],
+            "value": epoch[metric],
+            "used": epoch["epoch"] == best,
+            "said": f"epoch {epoch['epoch']}, step {epoch['step']:,}: validation loss {epoch['loss']:.4f}, "
+            f"{metric_name} {epoch[metric]:.4f}{', used' if epoch['epoch'] == best else ''}",
+        }
+        for epoch in epochs
+    ]
+    x: Spec = {
+        "field": "step",
+        "type": "quantitative",
+        "axis": {"grid": False, "format": ",d", "tickMinStep": 1, "tickCount": 6},
+        "scale": {"domain": [0, max(epoch["step"] for epoch in epochs)], "nice": False},
+    }
+    values = [point["value"] for point in told]
     # No point is cut in half at 1, which no metric exceeds.
-    below.plot(at, values, color=_ACCENT, marker="o", linewidth=2, clip_on=False)
-    for epoch, value in zip(epochs, values, strict=True):
-        if epoch["epoch"] == history["best_epoch"]:
-            below.plot(
-                [epoch["step"]], [value], "o", markersize=13, markerfacecolor="none", color=_ACCENT, clip_on=False
-            )
-            below.set_title(f"validation; ringed: epoch {epoch['epoch']}, used", loc="left", fontsize=10, color=_MUTED)
-    below.set(ylabel=metric_name, xlabel="step")
     room = max(0.25 * (max(values) - min(values)), 0.005)
-    below.set_ylim(min(values) - room, min(max(values) + room, 1.0))
-    return _svg(figure, f"Training curve: loss by step, and {metric_name} of the validation set after each epoch")
+    domain = [max(min(values) - room, 0.0), min(max(values) + room, 1.0)]
+
+    def points(field: str, title: str, colour: str, scale: Spec) -> list[Spec]:
+        y = {"field": field, "type": "quantitative", "axis": {"title": title, "tickCount": 4}, "scale": scale}
+        return [
+            {"mark": {"type": "line", "color": colour, "aria": False}, "encoding": {"x": x, "y": y}},
+            {
+                "mark": {"type": "point", "filled": True, "color": colour, "opacity": 1, "size": 60},
+                "encoding": {"x": x, "y": y, "description": {"field": "said"}},
+            },
+        ]
+
+    loss = {
+        "data": {"values": [{"step": each["step"], "loss": each["loss"]} for each in steps[::every]]},
+        "mark": {"type": "line", "color": _MUTED, "strokeWidth": 1, "opacity": 0.8, "aria": False},
+        "encoding": {
+            "x": {**x, "axis": {**x["axis"], "title": None}},
+            "y": {"field": "loss", "type": "quantitative", "axis": {"title": "loss", "tickCount": 4}},
+        },
+    }
+    ring = {
+        "transform": [{"filter": "datum.used"}],
+        "mark": {"type": "point", "filled": False, "color": _ACCENT, "size": 260, "opacity": 1, "aria": False},
+        "encoding": {"x": x, "y": {"field": "value", "type": "quantitative"}},
+    }
+    below = points("value", metric_name, _ACCENT, {"domain": domain, "nice": False})
+    return _svg(
+        {
+            "spacing": 18,
+            "vconcat": [
+                {
+                    "title": "loss: training (grey), validation (dots)",
+                    "width": _WIDTH,
+                    "height": 110,
+                    "layer": [loss, {"data": {"values": told}, "layer": points("loss", "loss", _SECOND, {})}],
+                },
+                {
+                    "title": f"{metric_name} on validation; ringed: epoch {best}, used",
+                    "width": _WIDTH,
+                    "height": 110,
+                    "data": {"values": told},
+                    "layer": [*below, ring],
+                },
+            ],
+        },
+        f"Training curve: loss by step, and {metric_name} of the validation set after each epoch",
+    )
 
 
-def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
+def reliability(calibration: Mapping[str, Any]) -> str:
+    """Draw a reliability diagram: how often answers of some confidence are right, before and after calibration.
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, 1, sharex=rows > 1)
-    for each in axes if rows > 1 else [axes]:
-        _style(each)
-    return figure, axes
+    Args:
+        calibration: `before` and `after`, each with `bins` as `calibration.json` has them.
+
+    Returns:
+        An `<svg>` element.
+    """
+    points = [
+        {
+            "confidence": each["confidence"],
+            "right": each["accuracy"],
+            "rows": each["rows"],
+            "series": f"{series} calibration",
+            "said": f"{series} calibration, confidence {each['low']:.2f} – {each['high']:.2f}: {_rows(each['rows'])}, "
+            f"mean confidence {each['confidence']:.1%}, {each['accuracy']:.1%} right",
+        }
+        for series in ("before", "after")
+        for each in calibration[series]["bins"]
+        if each["rows"]
+    ]
+    domain = ["before calibration", "after calibration"]
+    x, y = (
+        {
+            "field": field,
+            "type": "quantitative",
+            "axis": {"title": title, "format": ".0%", "tickCount": 5},
+            "scale": {"domain": [0, 1]},
+        }
+        for field, title in (("confidence", "confidence"), ("right", "answers that are right"))
+    )
+    series = {"field": "series", "type": "nominal", "scale": {"domain": domain}}
+    colour = {**series, "scale": {"domain": domain, "range": [_SECOND, _ACCENT]}}
+    return _svg(
+        {
+            "width": 320,
+            "height": 320,
+            "layer": [
+                {
+                    "data": {"values": [{"at": 0}, {"at": 1}]},
+                    "mark": {"type": "line", "color": _MUTED, "strokeDash": [4, 4], "strokeWidth": 1, "aria": False},
+                    "encoding": {
+                        "x": {"field": "at", "type": "quantitative"},
+                        "y": {"field": "at", "type": "quantitative"},
+                    },
+                },
+                {
+                    "data": {"values": points},
+                    "encoding": {"x": x, "y": y, "color": colour},
+                    "layer": [
+                        {
+                            "mark": {"type": "line", "strokeWidth": 1.5, "aria": False},
+                            "encoding": {
+                                "strokeDash": {**series, "scale": {"domain": domain, "range": [[5, 3], [1, 0]]}}
+                            },
+                        },
+                        {
+                            "mark": {"type": "point", "filled": True, "opacity": 1},
+                            "encoding": {
+                                "shape": {**series, "scale": {"domain": domain, "range": ["diamond", "circle"]}},
+                                "size": {
+                                    "field": "rows",
+                                    "type": "quantitative",
+                                    "scale": {"range": [40, 260]},
+                                    "legend": None,
+                                },
+                                "description": {"field": "said"},
+                            },
+                        },
+                    ],
+                },
+            ],
+        },
+        "Reliability diagram: share of right answers by confidence, before and after calibration",
+    )
 
 
-def _style(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    for spine in axes.spines.values():
-        spine.set_color(_LINE)
-    axes.tick_params(colors=_MUTED, labelcolor=_INK, labelsize=10)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set_color(_MUTED)
-        label.set_fontsize(10)
+def thresholds(curve: Sequence[Mapping[str, float]], measures: Mapping[str, str], chosen: float) -> str:
+    """Draw what each decision threshold would give on the validation set.
+
+    Args:
+        curve: a point for each threshold: `threshold` and the measures by name.
+        measures: names of measures → what people call them; at most three.
+        chosen: threshold that is used.
+
+    Returns:
+        An `<svg>` element.
+    """
+    ordered = sorted(curve, key=lambda point: point["threshold"])
+    every = max(1, -(-len(ordered) // _MOST_POINTS))
+
+    def told(point: Mapping[str, float]) -> str:
+        return ", ".join(f"{title} {point[name]:.4f}" for name, title in measures.items())
+
+    lines = [
+        {
+            "threshold": point["threshold"],
+            "measure": title,
+            "value": point[name],
+            "told": place % every == 0,
+            "said": f"threshold {point['threshold']:.3f}: {told(point)}",
+        }
+        for place, point in enumerate(ordered)
+        for name, title in measures.items()
+    ]
+    domain = list(measures.values())
+    x = {"field": "threshold", "type": "quantitative", "axis": {"title": "threshold", "grid": False}}
+    y = {"field": "value", "type": "quantitative", "axis": {"title": None, "tickCount": 5}, "scale": {"zero": False}}
+    series = {"field": "measure", "type": "nominal"}
+    colours = [_ACCENT, _SECOND, _THIRD][: len(domain)]
+    dashes = [[1, 0], [6, 3], [2, 2]][: len(domain)]
+    return _svg(
+        {
+            "width": _WIDTH,
+            "height": 240,
+            "layer": [
+                {
+                    "data": {"values": lines},
+                    "encoding": {"x": x, "y": y, "color": {**series, "scale": {"domain": domain, "range": colours}}},
+                    "layer": [
+                        {
+                            "mark": {"type": "line", "aria": False},
+                            "encoding": {"strokeDash": {**series, "scale": {"domain": domain, "range": dashes}}},
+                        },
+                        {
+                            "transform": [{"filter": "datum.told"}],
+                            "mark": {"type": "point", "filled": True, "size": 30, "opacity": 1},
+                            "encoding": {"description": {"field": "said"}},
+                        },
+                    ],
+                },
+                {
+                    "data": {"values": [{"at": chosen}]},
+                    "mark": {"type": "rule", "color": _INK, "strokeDash": [3, 3], "aria": False},
+                    "encoding": {"x": {"field": "at", "type": "quantitative"}},
+                },
+                {
+                    "data": {"values": [{"at": chosen, "text": f"in use: {chosen:.3f}"}]},
+                    "mark": {"type": "text", "y": -6, "fontSize": 12, "aria": False, "color": _INK},
+                    "encoding": {"x": {"field": "at", "type": "quantitative"}, "text": {"field": "text"}},
+                },
+            ],
+        },
+        f"What each decision threshold gives on the validation set: {', '.join(domain)}",
+    )
 
 
-def _svg(figure: Figure, title: str) -> str:
-    import matplotlib as mpl
+def releases(points: Sequence[Mapping[str, Any]], metric_name: str) -> str:
+    """Draw the metric of each release with its interval, the oldest first.
 
-    buffer = io.StringIO()
-    # The salt names clip paths: two plots on one page must not share names, and equal plots must have equal bytes.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}), warnings.catch_warnings():
-        # The browser draws the text, with fonts of its own.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    # Without a fixed size it is as wide as its place on the page; colours and font are the page's.
-    width, height = (length * 72 for length in figure.get_size_inches())
-    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{title}">'
-    svg = re.sub(r"^.*?<svg [^>]*>|<metadata>.*?</metadata>|<style.*?</style>", "", buffer.getvalue(), flags=re.DOTALL)
-    svg = svg.replace("xlink:href", "href")
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return head + re.sub(r" font-family: [^;\"]+;|(?<=<g) id=\"[^\"]*\"", "", svg)
+    Args:
+        points: `name` (unique), `decision`, `value`, and `low` and `high` (both may be None).
+        metric_name: what people call the metric.
+
+    Returns:
+        An `<svg>` element.
+    """
+    values = []
+    for point in points:
+        within = "" if point["low"] is None else f" (95 % interval {point['low']:.4f} – {point['high']:.4f})"
+        said = f"{point['name']}: {point['decision']}, {metric_name} {point['value']:.4f}{within}"
+        values.append({**point, "said": said})
+    x = {
+        "field": "name",
+        "type": "nominal",
+        "sort": None,
+        "scale": {"domain": [point["name"] for point in points]},
+        "axis": {"title": None, "labelAngle": 0 if len(points) <= 4 else -45, "grid": False, "labelLimit": 110},
+    }
+    y = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": metric_name, "tickCount": 5}}
+    kinds = {"promoted": _ACCENT, "refused": _SECOND, "unchanged": _MUTED}
+    domain = [kind for kind in kinds if any(point["decision"] == kind for point in points)]
+    shapes = {"promoted": "circle", "refused": "cross", "unchanged": "square"}
+    decision = {"field": "decision", "type": "nominal"}
+    return _svg(
+        {
+            "width": {"step": max(26, min(90, 720 // len(points)))},
+            "height": 200,
+            "data": {"values": values},
+            "encoding": {
+                "x": x,
+                "color": {**decision, "scale": {"domain": domain, "range": [kinds[kind] for kind in domain]}},
+            },
+            "layer": [
+                {
+                    "transform": [{"filter": "isValid(datum.low)"}],
+                    "mark": {"type": "rule", "strokeWidth": 2, "aria": False},
+                    "encoding": {"y": {"field": "low", **y}, "y2": {"field": "high"}},
+                },
+                {
+                    "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
+                    "encoding": {
+                        "y": {"field": "value", **y},
+                        "shape": {**decision, "scale": {"domain": domain, "range": [shapes[kind] for kind in domain]}},
+                        "description": {"field": "said"},
+                    },
+                },
+            ],
+        },
+        f"{metric_name} of each release with its 95 % interval, the oldest first",
+    )
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
+
+
+def _svg(spec: Spec, title: str) -> str:
+    from vl_convert import vegalite_to_svg
+
+    drawn = vegalite_to_svg({"background": None, "config": _CONFIG, "padding": 10, **spec}, allowed_base_urls=[])
+    # Without a fixed size it is as wide as its place on the page; the font is the page's.
+    size = re.match(r'<svg [^>]*width="([\d.]+)" height="([\d.]+)"', drawn)
+    assert size is not None
+    width, height = size.groups()
+    head = (
+        f'<svg viewBox="0 0 {width} {height}" style="max-width: {width}px" role="graphics-document document" '
+        f'aria-label="{escape(title)}">'
+    )
+    body = re.sub(r"^<svg [^>]*>", "", drawn)
+    # Paths of marks are Vega's own; everything that is a text of somebody else's comes escaped.
+    return head + re.sub(r' font-family="[^"]*"| aria-roledescription="[^"]*"', "", body)

@@ -2,386 +2,242 @@
 
 Everything is found again by the tag `freshtune.model`, the content digest of the model, which is set in the same call
 that makes a run, a logged model or a version. So a call that was killed half-way is completed by the next, and a call
-with nothing to do only reads.
+with nothing to do only reads. What somebody changed in MLflow by hand is told and stays, until a person promotes, rolls
+back or says that it is to be restored.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import platform
-import shutil
-import tempfile
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
-from assets.errors import FreshtuneError, TransientError
-from assets.release import log
-from assets.release.gate import METRIC_NAMES
-from assets.store.step import Settlement
-
-TAG = "freshtune.model"
-"""Tag of runs, logged models and versions: content digest of the model."""
-
-_DESCRIPTION_LENGTH = 5000  # characters that MLflow's database column holds
-_POINTS = 500  # of a curve; more cannot be seen and take long to store
-_METRICS_A_CALL = 1000  # MLflow's own limit
-# Lets a server that is not there be noticed in seconds; by itself MLflow tries for minutes.
-_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-# What MLflow answers when trying again may help; a server that cannot be reached is INTERNAL_ERROR.
-_TRANSIENT = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"}
+from assets.errors import FreshtuneError
+from assets.release import by_hand, log, webhook
+from assets.release.mlflow_access import IMPATIENT, environment, page_of, speaking, without_password
+from assets.release.registration import TAG, Registration
+from assets.store.step import LogEntry, Settlement
 
 
 def settle(settlement: Settlement) -> dict[str, Any]:
-    """Register every challenger that MLflow lacks, and set the aliases `challenger` and `champion`.
+    """Register every model that MLflow lacks, set the aliases, and tell the webhook of what came into use.
 
     Args:
         settlement: the log, where contents are, and where MLflow is.
 
     Returns:
-        `name` of the registered model; `versions` (model digest → version); `challenger` and `champion` (versions, or
-        None); `url` of the champion's page, else the challenger's, or None where MLflow has no server.
+        `name` of the registered model; `server`; `versions` (model digest → version); `deleted`, the same of those that
+        somebody deleted; `challenger`, `champion`, `previous` (versions as the log has them, or None); `by_hand`, see
+        `assets.release.by_hand`; `url` of the champion's page, else the challenger's, or None where MLflow has no
+        server; `delivered`, number of the last entry that the webhook needs not to be told of; `undelivered` (`number`,
+        `why`) of the first one that it could not be told of, or None.
 
     Raises:
         TransientError: if MLflow cannot be reached or is overloaded.
-        FreshtuneError: if MLflow refuses.
+        FreshtuneError: if MLflow refuses, or the registered model was deleted or renamed.
     """
-    name = (
-        settlement.pipeline
-        if settlement.environment == "default"
-        else f"{settlement.pipeline}-{settlement.environment}"
-    )
-    decided = [entry.fields for entry in settlement.entries if entry.fields["kind"] == "decision"]
-    if not decided:
-        return {"name": name, "versions": {}, "challenger": None, "champion": None, "url": None}
-    # Read when MLflow is imported.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    with _quiet(), _plain_errors(settlement.tracking_uri):
-        registry = _Registry(settlement, name)
-        with _environment(_IMPATIENT):
-            versions = registry.versions()
-        for fields in decided:
-            if fields["challenger"] not in versions:
-                settlement.progress.message(f"registering {name} {fields['challenger'][:12]} in MLflow")
-                versions[fields["challenger"]] = registry.register(fields)
-        champion = log.champion(settlement.entries)
-        aliases = {
-            "challenger": versions[decided[-1]["challenger"]],
-            "champion": versions[champion] if champion else None,
-        }
-        registry.set_aliases(aliases)
-    url = _url(settlement.tracking_uri, name, aliases["champion"] or aliases["challenger"])
-    return {"name": name, "versions": versions, **aliases, "url": url}
+    name = registered_name(settlement.pipeline, settlement.environment)
+    server = without_password(settlement.tracking_uri)
+    stands: dict[str, Any] = {"name": name, "server": server, "versions": {}, "deleted": {}, "by_hand": [], "url": None}
+    if any(entry.fields["kind"] in {"decision", "adopt"} for entry in settlement.entries):
+        with speaking(settlement.tracking_uri) as client:
+            stands |= _Settling(settlement, name, server, client).run()
+    else:
+        stands |= dict.fromkeys(by_hand.ALIASES)
+    for sentence in by_hand.in_words(stands["by_hand"], settlement.pipeline):
+        settlement.progress.message(sentence)
+    stands["url"] = page_of(settlement.tracking_uri, name, stands["champion"] or stands["challenger"])
+    return stands | _tell(settlement, stands)
 
 
-class _Registry:
-    """The registered model of one pipeline in one environment, and the experiment that its runs are in.
+def registered_name(pipeline: str, environment: str) -> str:
+    """Name of the registered model: another one for each environment, so that none touches another's aliases."""
+    return pipeline if environment == "default" else f"{pipeline}-{environment}"
+
+
+def look(settled: Mapping[str, Any], tracking_uri: str) -> list[by_hand.Change]:
+    """What in MLflow is not as it was left there.
 
     Args:
-        settlement: where MLflow is and where contents are.
-        name: of the registered model and of the experiment.
+        settled: what `settle` returned last.
+        tracking_uri: where MLflow is.
+
+    Raises:
+        TransientError: if MLflow cannot be reached.
+        FreshtuneError: if the registered model is gone.
     """
+    if settled.get("server", without_password(tracking_uri)) != without_password(tracking_uri):
+        return []
+    with speaking(tracking_uri) as client, environment(IMPATIENT):
+        if settled["versions"]:
+            _must_be_there(client, settled["name"], settled["versions"])
+        found = _versions(client, settled["name"])
+        due = {alias: settled.get(alias) for alias in by_hand.ALIASES}
+        present = _aliases(client, settled["name"]) if found or settled["versions"] else {}
+        nowhere: dict[str, tuple[int | None, ...]] = dict.fromkeys(by_hand.ALIASES, ())
+        known = {**settled.get("deleted", {}), **settled["versions"]}
+        return [*by_hand.gone(known, found), *by_hand.moved(present, due, nowhere)]
 
-    def __init__(self, settlement: Settlement, name: str) -> None:
-        from mlflow import MlflowClient
 
-        self.settlement, self.name = settlement, name
-        uri = settlement.tracking_uri
-        self.client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+class _Settling:
+    """One call of `settle`, with a client of MLflow at hand."""
 
-    def versions(self) -> dict[str, int]:
-        """Version of each model that is registered; of two with the same digest, the first."""
-        found: dict[str, int] = {}
-        token: str | None = None
-        while True:
-            page = self.client.search_model_versions(f"name = '{self.name}'", page_token=token)
-            for each in page:
-                if digest := each.tags.get(TAG):
-                    found[digest] = min(int(each.version), found.get(digest, int(each.version)))
-            token = page.token
-            if not token:
-                return found
+    def __init__(self, settlement: Settlement, name: str, server: str, client: Any) -> None:
+        self.settlement, self.name, self.client = settlement, name, client
+        self.entries = settlement.entries
+        # What was left in another server says nothing about this one.
+        self.last = settlement.settled if settlement.settled.get("server", server) == server else {}
+        self.seen = int(self.last.get("number", -1))
 
-    def register(self, fields: Mapping[str, Any]) -> int:
-        """Make the version of a decision's challenger, or complete what a killed call began; returns its number."""
-        release = self.settlement.content(fields["release"]["content"])
-        card = (release / "card.md").read_text(encoding="utf-8")
-        # The card says `models:/PIPELINE@champion`: it does not depend on the environment, the registered name does.
-        card = card.replace(f"models:/{self.settlement.pipeline}@", f"models:/{self.name}@")
-        tags = {
-            TAG: fields["challenger"],
-            "freshtune.pipeline": self.settlement.pipeline,
-            "freshtune.environment": self.settlement.environment,
-            "freshtune.decision": fields["decision"],
-            **{f"freshtune.input.{step}": digest for step, digest in sorted(fields["inputs"].items())},
-        }
-        self._create_registered_model()
-        experiment = self._experiment()
-        run = self._run(experiment, fields, tags)
-        model = self._logged_model(experiment, run, fields, tags, card)
-        self._log(run.info.run_id, model.model_id, fields, release)
-        self.client.set_terminated(run.info.run_id, "FINISHED", end_time=_milliseconds(fields["when"]))
-        made = self.client.create_model_version(
-            self.name,
-            source=model.artifact_location,
-            run_id=run.info.run_id,
-            model_id=model.model_id,
-            tags=tags,
-            description=_shortened(card.split("---\n", 2)[-1].strip()),
+    def run(self) -> dict[str, Any]:
+        """Versions, then aliases, which name them."""
+        known = {**self.last.get("deleted", {}), **self.last.get("versions", {})}
+        with environment(IMPATIENT):
+            if known and not self.settlement.overwrite:
+                _must_be_there(self.client, self.name, known)
+            versions = _versions(self.client, self.name)
+        due = log.aliases(self.entries)
+        free = self._free()
+        deleted = {change["model"]: change["version"] for change in by_hand.gone(known, versions)}
+        wanted_again = {due[alias] for alias in free}
+        registration = Registration(self.settlement, self.name, self.client)
+        for model in dict.fromkeys(entry.fields["challenger"] for entry in self.entries):
+            if model in versions or (model in deleted and model not in wanted_again):
+                continue
+            fields = log.told(self._until_first(model), model)
+            assert fields is not None
+            self.settlement.progress.message(f"registering {self.name} {model[:12]} in MLflow")
+            versions[model] = registration.register(fields)
+            deleted.pop(model, None)
+        numbers = {alias: versions.get(model or "") for alias, model in due.items()}
+        changes = [{"version": number, "model": model} for model, number in deleted.items()]
+        changes += self._set_aliases(numbers, versions, free)
+        return {"versions": versions, "deleted": deleted, **numbers, "by_hand": changes}
+
+    def _until_first(self, model: str) -> tuple[LogEntry, ...]:
+        """The log up to the first entry that says what a model is: a version is made of that one."""
+        kinds = {"decision", "adopt"}
+        return next(
+            self.entries[: at + 1]
+            for at, entry in enumerate(self.entries)
+            if entry.fields["kind"] in kinds and entry.fields["challenger"] == model
         )
-        return int(made.version)
 
-    def set_aliases(self, aliases: Mapping[str, int | None]) -> None:
+    def _free(self) -> frozenset[str]:
+        """Aliases that may be set whatever was done to them: a person spoke since."""
+        if self.settlement.overwrite:
+            return frozenset(by_hand.ALIASES)
+        spoke = any(entry.fields["kind"] != "decision" for entry in self.entries[self.seen + 1 :])
+        return frozenset({"champion", "previous"}) if spoke else frozenset()
+
+    def _set_aliases(
+        self, due: Mapping[str, int | None], versions: Mapping[str, int], free: frozenset[str]
+    ) -> list[by_hand.Change]:
         """Set each alias to its version, and take away one that has none; what is right already is left alone."""
-        registered = self.client.get_registered_model(self.name)
-        # Numbers from a database, text from a server.
-        present = {alias: int(number) for alias, number in registered.aliases.items()}
-        for alias, wanted in aliases.items():
-            if wanted is None and alias in present:
+        present = _aliases(self.client, self.name)
+        ours: dict[str, set[int | None]] = {alias: {self.last.get(alias)} for alias in by_hand.ALIASES}
+        # A killed call, and one that the log outran, may have set any of these.
+        for length in range(self.seen + 1, len(self.entries)):
+            for alias, model in log.aliases(self.entries[: length + 1]).items():
+                ours[alias].add(None if model is None else versions.get(model))
+        changes = [each for each in by_hand.moved(present, due, ours) if each["alias"] not in free]
+        kept = {change["alias"] for change in changes}
+        for alias, number in due.items():
+            if alias in kept or present.get(alias) == number:
+                continue
+            if number is None:
                 self.client.delete_registered_model_alias(self.name, alias)
-            elif wanted is not None and present.get(alias) != wanted:
-                self.client.set_registered_model_alias(self.name, alias, str(wanted))
-
-    def _create_registered_model(self) -> None:
-        from mlflow.exceptions import MlflowException
-
-        about = (
-            f"Kept fresh by freshtune: pipeline {self.settlement.pipeline}, environment {self.settlement.environment}."
-        )
-        try:
-            self.client.create_registered_model(self.name, description=about)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-    def _experiment(self) -> str:
-        from mlflow.exceptions import MlflowException
-
-        root = self.settlement.artifact_root
-        try:
-            return str(self.client.create_experiment(self.name, f"{root.rstrip('/')}/{self.name}" if root else None))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        return str(self.client.get_experiment_by_name(self.name).experiment_id)
-
-    def _run(self, experiment: str, fields: Mapping[str, Any], tags: Mapping[str, str]) -> Any:
-        found = self.client.search_runs(
-            [experiment], f"tags.`{TAG}` = '{fields['challenger']}'", max_results=1, order_by=["attributes.start_time"]
-        )
-        if found:
-            return found[0]
-        return self.client.create_run(
-            experiment,
-            start_time=_milliseconds(fields["when"]),
-            run_name=fields["challenger"][:12],
-            tags={**tags, "mlflow.source.name": "freshtune", "mlflow.source.type": "JOB", "mlflow.user": fields["by"]},
-        )
-
-    def _logged_model(
-        self, experiment: str, run: Any, fields: Mapping[str, Any], tags: Mapping[str, str], card: str
-    ) -> Any:
-        by_model = f"tags.`{TAG}` = '{fields['challenger']}'"
-        for found in self.client.search_logged_models([experiment], by_model):
-            if str(found.status) == "READY":
-                return found
-            # Its upload was killed. What is there of it may be anything, and may not be overwritten everywhere.
-            self.client.delete_logged_model(found.model_id)
-        model = self.client.create_logged_model(
-            experiment, name=self.name, source_run_id=run.info.run_id, tags=dict(tags), model_type="text-classification"
-        )
-        weights = self.settlement.content(fields["challenger"]) / "model"
-        with tempfile.TemporaryDirectory(prefix="freshtune-") as folder:
-            example = _example(self.settlement.content(fields["inputs"]["splits"]))
-            ids = {"run_id": run.info.run_id, "model_id": model.model_id}
-            _describe(weights, Path(folder), example=example, card=card, ids=ids)
-            self.client.log_model_artifacts(model.model_id, folder)
-        self.client.log_model_artifacts(model.model_id, str(weights), "model")
-        return self.client.finalize_logged_model(model.model_id, "READY")
-
-    def _log(self, run_id: str, model_id: str, fields: Mapping[str, Any], release: Path) -> None:
-        """Log metrics, curve and report of a run; times come from the log, so that doing it twice is doing it once."""
-        from mlflow.entities import LoggedModelOutput, Metric
-
-        decision = json.loads((release / "decision.json").read_text(encoding="utf-8"))
-        history = json.loads(
-            (self.settlement.content(fields["challenger"]) / "history.json").read_text(encoding="utf-8")
-        )
-        time = _milliseconds(fields["when"])
-        values = [
-            Metric(name, value, time, step, model_id=model_id) for name, value, step in _metrics(decision, history)
-        ]
-        for start in range(0, len(values), _METRICS_A_CALL):
-            self.client.log_batch(run_id, metrics=values[start : start + _METRICS_A_CALL])
-        linked = self.client.get_run(run_id).outputs
-        # A link that is there already is refused.
-        if model_id not in [output.model_id for output in (linked.model_outputs if linked else [])]:
-            self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=values[0].step)])
-        report = self.settlement.trace(fields["release"]["trace"]) / "report.html"
-        self.client.log_text(run_id, report.read_text(encoding="utf-8"), "report.html")
+            else:
+                self.client.set_registered_model_alias(self.name, alias, str(number))
+        return changes
 
 
-def _metrics(decision: Mapping[str, Any], history: Mapping[str, Any]) -> Iterator[tuple[str, float, int]]:
-    """Name, value and training step of what a run has measured."""
-    last = history["steps"][-1]["step"]
-    for source, values in (("test", decision["metrics"]), ("baseline", decision["baseline"])):
-        yield from ((f"{source}/{name}", values[name], last) for name in METRIC_NAMES)
-    for point in _thinned(history["steps"]):
-        yield "train/loss", point["loss"], point["step"]
-        yield "train/learning_rate", point["learning_rate"], point["step"]
-    for epoch in _thinned(history["epochs"]):
-        yield from (
-            (f"validation/{name}", epoch[name], epoch["step"]) for name in ("loss", *METRIC_NAMES) if name in epoch
-        )
+def _versions(client: Any, name: str) -> dict[str, int]:
+    """Version of each model that is registered; of two with the same digest, the first."""
+    found: dict[str, int] = {}
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        for each in page:
+            if digest := each.tags.get(TAG):
+                found[digest] = min(int(each.version), found.get(digest, int(each.version)))
+        token = page.token
+        if not token:
+            return found
 
 
-def _thinned(points: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    """At most `_POINTS` of them, evenly spaced, the last among them."""
-    stride = -(-len(points) // _POINTS)
-    return points[(len(points) - 1) % stride :: stride]
+def _aliases(client: Any, name: str) -> dict[str, int]:
+    # Numbers from a database, text from a server.
+    return {alias: int(number) for alias, number in client.get_registered_model(name).aliases.items()}
 
 
-def _describe(model: Path, folder: Path, *, example: str, card: str, ids: Mapping[str, str]) -> None:
-    """Write all of MLflow's model format but the weights, which are uploaded from where they are.
+def _must_be_there(client: Any, name: str, known: Mapping[str, int]) -> None:
+    """Refuse to begin again at version 1 where versions were registered.
 
-    MLflow's own `transformers.save_model` would load the model with torch, write the weights a second time and ask the
-    hub for a licence; its way around that, for a model folder, does not work with transformers 5.23 (`check_task` gives
-    the pipeline's class by name). The format, unlike that function, must stay readable for every later MLflow.
-
-    Args:
-        model: folder that `save_pretrained` made.
-        folder: empty folder to write to.
-        example: text of the input example.
-        card: the model card, Markdown.
-        ids: `run_id` and `model_id` that MLflow gave.
+    Raises:
+        FreshtuneError: if the registered model was deleted or renamed.
     """
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types.schema import ColSpec, Schema
-
-    description = Model(
-        **ids,
-        signature=ModelSignature(
-            inputs=Schema([ColSpec("string")]), outputs=Schema([ColSpec("string", "label"), ColSpec("double", "score")])
-        ),
-        saved_input_example_info={
-            "artifact_path": "input_example.json",
-            "serving_input_path": "serving_input_example.json",
-            "type": "json_object",
-        },
+    if client.search_registered_models(f"name = '{name}'", max_results=1):
+        return
+    numbers = sorted(known.values())
+    said = f"version {numbers[0]} was" if len(numbers) == 1 else f"versions {numbers[0]} to {numbers[-1]} were"
+    raise FreshtuneError(
+        f"MLflow has no registered model {name!r} any more, and {said} registered: it was deleted or renamed by hand",
+        where="registry",
+        fix=f"give it its name back in MLflow, or register everything again with `freshtune models {name} restore`",
     )
-    description.add_flavor(
-        "transformers",
-        transformers_version=version("transformers"),
-        task="text-classification",
-        instance_type="TextClassificationPipeline",
-        source_model_name=ids["model_id"],
-        model_binary="model",
-        pipeline_model_type=json.loads((model / "config.json").read_text(encoding="utf-8"))["architectures"][0],
-        components=["tokenizer"],
-        tokenizer_type="AutoTokenizer",
-    )
-    description.add_flavor(
-        "python_function",
-        loader_module="mlflow.transformers",
-        python_version=platform.python_version(),
-        env={"virtualenv": "python_env.yaml"},
-    )
-    description.save(str(folder / "MLmodel"))
-    tokenizer = folder / "components" / "tokenizer"
-    shutil.copytree(model, tokenizer, ignore=shutil.ignore_patterns("*.safetensors"))
-    # Without a local part such as "+cpu", which package indexes do not have.
-    pins = "\n".join(f"{name}=={version(name).split('+')[0]}" for name in ("mlflow", "torch", "transformers"))
-    for name, text in {
-        "requirements.txt": pins,
-        "python_env.yaml": f"python: {platform.python_version()}\ndependencies:\n- -r requirements.txt\n",
-        "input_example.json": json.dumps([example]),
-        "serving_input_example.json": json.dumps({"inputs": [example]}),
-        "model_card.md": card,
-    }.items():
-        (folder / name).write_text(text, encoding="utf-8")
 
 
-def _example(splits: Path) -> str:
-    """Text of the test row with the lowest id."""
-    from assets.splits.rows import read_side
+def _tell(settlement: Settlement, stands: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell the webhook of every model that came into use since it was told last.
 
-    return str(read_side(splits, "test")["text"][0])
-
-
-def _milliseconds(when: str) -> int:
-    return int(datetime.fromisoformat(when).timestamp() * 1000)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _DESCRIPTION_LENGTH else f"{text[: _DESCRIPTION_LENGTH - 1]}…"
-
-
-def _url(tracking_uri: str, name: str, number: int | None) -> str | None:
-    if urlsplit(tracking_uri).scheme not in {"http", "https"}:
-        return None
-    return f"{_without_password(tracking_uri).rstrip('/')}/#/models/{name}/versions/{number}"
-
-
-def _without_password(uri: str) -> str:
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MLflow's and alembic's notes about tables, runs and folders off the terminal."""
-    import mlflow  # noqa: F401 - sets the level of its logger when it is first imported
-
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), _environment({"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}):
-            # MLflow 3.17 asks SQLAlchemy 2.1 for a strategy that goes away in 2.2.
-            warnings.filterwarnings("ignore", message="The ``noload`` loader strategy", category=DeprecationWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    What was settled before a webhook was declared is old news.
+    """
+    last, settings = len(settlement.entries) - 1, settlement.settings
+    if settings.get("webhook") is None:
+        return {"delivered": last, "undelivered": None}
+    delivered = int(settlement.settled.get("delivered", settlement.settled.get("number", -1)))
+    for entry in log.replacements(settlement.entries):
+        if entry.number <= delivered:
+            continue
+        why = webhook.post(
+            _news(settlement, entry, stands),
+            identifier=f"{settlement.environment}-{settlement.pipeline}-{entry.number}",
+            url_in=settings["webhook"],
+            secret_in=settings.get("webhook_secret"),
+        )
+        if why is not None:
+            settlement.progress.message(
+                f"the webhook was not told of entry {entry.number} of the promotion log: {why}; "
+                "the next run tries again"
+            )
+            return {"delivered": delivered, "undelivered": {"number": entry.number, "why": why}}
+        delivered = entry.number
+    return {"delivered": last, "undelivered": None}
 
 
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while, those that the person has set excepted."""
-    ours = [name for name in variables if name not in os.environ]
-    os.environ.update({name: variables[name] for name in ours})
-    try:
-        yield
-    finally:
-        for name in ours:
-            del os.environ[name]
-
-
-@contextmanager
-def _plain_errors(uri: str) -> Iterator[None]:
-    """Turn what MLflow raises into an error that names the URI, without its password."""
-    from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import OperationalError
-
-    shown, password = _without_password(uri), urlsplit(uri).password
-    try:
-        yield
-    except (MlflowException, OperationalError, RequestException) as error:
-        text = str(error).splitlines()[0]
-        text = text.replace(password, "***") if password else text
-        if not isinstance(error, MlflowException) or error.error_code in _TRANSIENT:
-            raise TransientError(
-                f"MLflow cannot be reached: {text}",
-                where=shown,
-                fix="check that the server runs and the address is right; the next run registers what is missing",
-            ) from error
-        raise FreshtuneError(f"MLflow refuses: {text}", where=shown) from error
+def _news(settlement: Settlement, entry: LogEntry, stands: Mapping[str, Any]) -> dict[str, Any]:
+    fields, entries = entry.fields, settlement.entries[: entry.number + 1]
+    model, before = fields["champion"], log.champion(entries[:-1])
+    told = None if model is None else log.told(entries, model)
+    metrics = {}
+    if told is not None:
+        decision = settlement.content(told["release"]["content"]) / "decision.json"
+        metrics = json.loads(decision.read_bytes())["metrics"]
+    return {
+        "type": "model.champion",
+        "pipeline": settlement.pipeline,
+        "environment": settlement.environment,
+        "number": entry.number,
+        "kind": fields["kind"],
+        "decision": fields["decision"],
+        "name": stands["name"],
+        "version": stands["versions"].get(model),
+        "previous_version": stands["versions"].get(before),
+        "digests": {"model": model, **({} if told is None else told["inputs"])},
+        "metrics": metrics,
+        "who": fields["by"],
+        "when": fields["when"],
+        "why": fields["why"],
+        "url": page_of(settlement.tracking_uri, stands["name"], stands["versions"].get(model)),
+    }

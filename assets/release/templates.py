@@ -26,6 +26,7 @@ def render(template: str, context: dict[str, Any]) -> str:
         "signed": _signed,
         "share": _share,
         "cell": _cell,
+        "place": _place,
         "against": against,
     }
     environment.globals["metric_names"] = METRIC_NAMES
@@ -48,6 +49,20 @@ def _signed(value: float) -> str:
 
 def _share(part: float, whole: float) -> str:
     return f"{part / whole:.1%}" if whole else "–"
+
+
+def span(*numbers: float | None) -> tuple[float, float]:
+    """What a picture of some numbers spans: all of them, with room on both sides; None is no number."""
+    known = [number for number in numbers if number is not None] or [0.0]
+    low, high = min(known), max(known)
+    room = 0.12 * (high - low) or 0.01
+    return low - room, high + room
+
+
+def _place(value: float, spanned: tuple[float, float]) -> str:
+    """Where a value lies in a picture, in percent of its width from the left."""
+    low, high = spanned
+    return f"{100 * min(max((value - low) / (high - low), 0.0), 1.0):.2f}"
 
 
 def _cell(text: str) -> str:

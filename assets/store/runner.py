@@ -84,6 +84,7 @@ class Runner:
         forced: steps to build even if they are fresh.
         sink: takes progress events.
         launcher: starts the program of a step that has one.
+        run: what the run is called in which steps are run, for the promotion log, or None.
     """
 
     store: Store
@@ -95,6 +96,7 @@ class Runner:
     forced: frozenset[str] = frozenset()
     sink: Sink = discard
     launcher: Launcher = start_program
+    run: str | None = None
     _observed: dict[str, Mapping[str, Observation]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -240,6 +242,8 @@ class Runner:
             return (Reason("missing", "promotion log"),)
         if settled is None or settled["number"] < entries[-1].number:
             return (Reason("missing", f"entry {entries[-1].number} of the promotion log in the registry"),)
+        if settled.get("undelivered"):
+            return (Reason("missing", f"news of entry {settled['undelivered']['number']} of the promotion log"),)
         return ()
 
     def accept(self, names: Collection[str], why: str) -> list[Reason]:
@@ -304,7 +308,12 @@ class Runner:
                 _load(step.preflight)(**self._arguments(step))
 
     def judge(self, step: Step, measurements: Measurements) -> dict[str, Outcome]:
-        """Evaluate a step's checks from its measurements and the present configuration."""
+        """Evaluate a step's checks from its measurements and the present configuration.
+
+        Those of a step that decides also get what was settled last, under `settled`.
+        """
+        if step.decides:
+            measurements = {**measurements, "settled": self.store.settled(self.environment, self.name) or {}}
         return {check.name: check.judge(measurements, self.config) for check in step.checks}
 
     def stands_for(self, step: Step) -> Record | None:
@@ -469,7 +478,10 @@ class Runner:
         while True:
             entries = self.store.log(self.environment, self.name)
             after = self.store.record(made.key)
-            call = partial(self._call_deciding, step, made, entries)
+            stand = {
+                each.name: found for each in self.chain if not each.decides and (found := self.standing(each.name))
+            }
+            call = partial(self._call_deciding, step, made, entries, stand)
             record = publish(self.store, made, call, work=self._work(made.key), after=after)
             decision = json.loads((self.store.open("objects", record.content) / "decision.json").read_bytes())
             before = entries[-1].fields["champion"] if entries else None
@@ -482,6 +494,10 @@ class Runner:
                 "challenger": challenger,
                 "champion": challenger if decision["decision"] == "promoted" else before,
                 "inputs": {**self._stood(), **{name: made.ingredients["inputs"][name] for name in step.inputs}},
+                # A list: they are in the order of the chain, and a JSON object would be sorted.
+                "keys": [[name, found.record.key] for name, found in stand.items()],
+                "checks": {name: _told(found.outcomes) for name, found in stand.items() if found.outcomes},
+                "run": self.run,
                 "by": by(),
                 "when": datetime.now(UTC).isoformat(timespec="seconds"),
                 "why": "; ".join(each["message"] for each in decision["comparisons"] if not each["passed"]),
@@ -490,20 +506,26 @@ class Runner:
             if self.store.append(self.environment, self.name, LogEntry(len(entries), fields)):
                 return record
 
-    def _call_deciding(self, step: Step, made: Made, entries: tuple[LogEntry, ...], folder: Path) -> Measurements:
+    def _call_deciding(
+        self, step: Step, made: Made, entries: tuple[LogEntry, ...], stand: Mapping[str, StepResult], folder: Path
+    ) -> Measurements:
         build = self._context(step, made, folder)
-        measured = {each.name: self.standing(each.name) for each in self.chain if each.name != step.name}
         build = dataclasses.replace(
             build,
             variant=partial(self._variant, build.digests),
             stored=partial(self.store.open, "objects"),
             log=entries,
-            measurements={name: found.measurements for name, found in measured.items() if found is not None},
+            measurements={name: found.measurements for name, found in stand.items()},
+            ingredients={name: found.record.ingredients for name, found in stand.items()},
+            settings=self.config.model_dump(mode="json", exclude_none=True),
         )
         return _load(step.function)(build, **self._arguments(step))  # type: ignore[no-any-return]
 
-    def settle(self) -> dict[str, Any]:
+    def settle(self, *, overwrite: bool = False) -> dict[str, Any]:
         """Bring what stands outside in line with the promotion log; returns what stands there.
+
+        Args:
+            overwrite: set back what somebody changed there by hand.
 
         Raises:
             TransientError: if the registry cannot be reached.
@@ -523,10 +545,24 @@ class Runner:
                 tracking_uri=self.home.tracking_uri,
                 artifact_root=self.home.artifact_root,
                 progress=progress,
+                record=self.store.record,
+                settled=self.store.settled(self.environment, self.name) or {},
+                overwrite=overwrite,
+                settings=self._settles_by(step),
             )
             outside: dict[str, Any] = _load(step.settle)(settlement)
             self.store.settle(self.environment, self.name, len(entries) - 1, outside)
         return outside
+
+    def _settles_by(self, step: Step) -> dict[str, Any]:
+        if self.sample is not None:
+            # Nobody outside is told of a sample's model.
+            return {}
+        return self._arguments(dataclasses.replace(step, configuration=step.settles_by))
+
+
+def _told(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    return {name: {"passed": found.passed, "message": found.message} for name, found in outcomes.items()}
 
 
 def _contents(files: Mapping[str, Mapping[str, Sequence[Any]]]) -> set[str]:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from assets.progress import Progress
+
+if TYPE_CHECKING:
+    from assets.store.store import Record
 
 Measurements = dict[str, Any]
 """JSON-able numbers and short texts that a step's function returns; kept in the trace, read by checks and metadata."""
@@ -180,6 +183,8 @@ class Build:
             digest, verified.
         log: only for a step that decides: the entries so far, oldest first.
         measurements: only for a step that decides: measurements of every step before it, by step.
+        ingredients: only for a step that decides: what the keys of these results are digested from, by step.
+        settings: only for a step that decides: the pipeline's configuration as JSON, to be told and not to decide by.
         digests: content digest of each input step, for lineage.
     """
 
@@ -196,6 +201,8 @@ class Build:
     stored: Callable[[str], Path] | None = None
     log: tuple[LogEntry, ...] = ()
     measurements: Mapping[str, Measurements] = field(default_factory=dict)
+    ingredients: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -230,6 +237,8 @@ class Step:
         decides: whether it appends to the promotion log instead of being cached.
         settle: `module:function` called after every decision, and again until it succeeds, to bring what stands
             outside in line with the log; called as `function(settlement)`, returns JSON that is kept with the log.
+            Where it has a value under `undelivered`, the step is stale until it has none.
+        settles_by: dotted paths of the configuration that this function reads; no part of the key.
         checks: judgements about its result.
         kinds: words for Dagster's UI.
         new_rows: `module:function` that counts the rows of its content that an earlier one does not have; called as
@@ -255,6 +264,7 @@ class Step:
     accelerator: bool = False
     decides: bool = False
     settle: str | None = None
+    settles_by: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     kinds: tuple[str, ...] = ()
     new_rows: str | None = None
@@ -270,6 +280,11 @@ class Settlement:
         entries: the whole log, oldest first.
         content: from a content digest to its local folder, verified.
         trace: from a trace digest to its local folder, verified.
+        record: from a key to its record, or None.
+        settled: what the function returned when it was last called, and `number` of the last entry that it saw then;
+            empty before that.
+        overwrite: whether what somebody changed outside by hand is to be set back.
+        settings: its part of the configuration, by the last part of each path.
         tracking_uri: of the MLflow server or database.
         artifact_root: where MLflow keeps the artifacts of experiments that it makes; None: the server's own place.
         progress: where to say how far it is.
@@ -283,3 +298,7 @@ class Settlement:
     tracking_uri: str
     artifact_root: str | None
     progress: Progress
+    record: Callable[[str], Record | None] = lambda _: None
+    settled: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)

@@ -17,6 +17,9 @@ TokenIds = list[int]
 WINDOW = 20
 """Batches in a window of training rows that is sorted by length: nearly as fast as sorting all, yet random."""
 
+TOKENS = 4096
+"""Tokens in a batch of inference, padding included: the work of a batch is then alike for short and long rows."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -86,12 +89,28 @@ def shuffled_batches(lengths: Sequence[int], batch_size: int, generator: torch.G
     return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
 
 
+def budgeted_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Row positions in batches of like length, longest first, each of at most `budget` tokens with its padding.
+
+    Rows of equal length keep their order. A row that is longer than the budget is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    width = 0
+    for at in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+        # The first row of a batch is its longest: all others are padded to it.
+        if not batches or (len(batches[-1]) + 1) * width > budget:
+            batches.append([])
+            width = lengths[at]
+        batches[-1].append(at)
+    return batches
+
+
 def infer(
     model: Any,
     rows: Sequence[TokenIds],
     *,
     pad_token_id: int,
-    batch_size: int = 64,
+    budget: int = TOKENS,
     advance: Callable[[int], object] = lambda amount: None,
 ) -> torch.Tensor:
     """Logits of every row in float32 on the CPU, in the order of `rows`; shape [len(rows), outputs].
@@ -103,17 +122,15 @@ def infer(
         model: a `PreTrainedModel` whose output has `logits`.
         rows: token numbers of each row.
         pad_token_id: fills rows up.
-        batch_size: rows at once.
+        budget: tokens at once, padding included.
         advance: called with the number of rows done after each batch.
     """
     import torch
 
     model.eval()
-    order = sorted(range(len(rows)), key=lambda at: -len(rows[at]))
     result = torch.empty(len(rows), model.config.num_labels)
     with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        for batch in budgeted_batches([len(row) for row in rows], budget):
             inputs = collate([rows[at] for at in batch], pad_token_id)
             logits = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}).logits
             result[batch] = logits.float().cpu()

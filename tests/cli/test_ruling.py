@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.cli.exported import DROP, FORMULA, label_config, neutral
-from assets.cli.ruling import Target, Wish, _begins, rule
+from assets.cli.ruling import Target, Wish, begins, rule
 from assets.errors import ConfigurationError
 
 HEX = st.text("0123456789abcdef", min_size=32, max_size=32) | st.sampled_from(["0" * 32, "f" * 32, "0" * 16 + "f" * 16])
@@ -25,7 +25,7 @@ HEX = st.text("0123456789abcdef", min_size=32, max_size=32) | st.sampled_from(["
 def test_rows_are_found_by_the_beginnings_of_their_identifiers(names: list[str], data: st.DataObject) -> None:
     ids = np.array([[int(name[:16], 16), int(name[16:], 16)] for name in names], np.uint64)
     prefix = data.draw(st.sampled_from(names))[: data.draw(st.integers(1, 32))]
-    assert _begins(ids, prefix).tolist() == [name.startswith(prefix) for name in names]
+    assert begins(ids, prefix).tolist() == [name.startswith(prefix) for name in names]
 
 
 @pytest.fixture

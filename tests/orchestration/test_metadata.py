@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.config.sides import Splits
-from assets.orchestration import metadata
+from assets.orchestration import metadata, registered
 from assets.orchestration.metadata import check_result, measured, plan_table
 from assets.splits import STEP
 from assets.store.plan import Plan, Reason, StepPlan
@@ -138,14 +138,15 @@ def test_large_picture_is_only_named(tiny: Tiny, tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("http://mlflow:5000/", dg.MetadataValue.url("http://mlflow:5000/#/models/tiny")),
-        ("sqlite:///x.db", dg.MetadataValue.text("model tiny in sqlite:///x.db")),
+        ("http://mlflow:5000/", dg.MetadataValue.url("http://mlflow:5000/#/models/tiny-test")),
+        ("http://ada:s3cret@mlflow", dg.MetadataValue.url("http://ada:***@mlflow/#/models/tiny-test")),
+        ("sqlite:///x.db", dg.MetadataValue.text("model tiny-test in sqlite:///x.db")),
     ],
 )
 def test_registry_is_linked_where_it_is_a_server(tiny: Tiny, uri: str, shown: dg.MetadataValue[Any]) -> None:
     runner = tiny.runner()
     object.__setattr__(runner.home, "tracking_uri", uri)
-    assert metadata._registry(runner) == shown
+    assert registered.registry_metadata(runner)["registry"] == shown
 
 
 def test_sides_are_shown_as_tables() -> None:

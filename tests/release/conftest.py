@@ -21,7 +21,16 @@ from assets.store.step import Build, LogEntry, Measurements
 from assets.store.store import Store
 from tests.chains import pieces
 from tests.conftest import MakeBuild
-from tests.release.material import CHAIN, LABELS, measurements, write_evaluation, write_model
+from tests.release.evaluated import write_all
+from tests.release.material import (
+    CHAIN,
+    LABELS,
+    METRICS,
+    measurements,
+    write_evaluation,
+    write_json,
+    write_model,
+)
 from tests.tiny import make_splits
 
 Answers = Sequence[str]
@@ -69,7 +78,8 @@ MakeRelease = Callable[..., Release]
 def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRelease:
     """Decide about a challenger called `new`, by what it, the champion and the baseline answer.
 
-    Plots take longer than all the rest and are left out unless `draw`.
+    Plots take longer than all the rest and are left out unless `draw`. What an evaluation may further write is there
+    with the text `beside` in it.
 
     Every model that the log names is stored unless it is `lost`, and answers `champion`; its splits put the test rows
     of `trained_on` (by place), and a further row, into train or validation, and rows of another identifier with the
@@ -97,7 +107,10 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         floor: float | None = None,
         above_baseline: float | None = None,
         below_champion: float | None = 0.0,
+        promote_if: str | None = None,
+        margin: float | None = None,
         draw: bool = False,
+        beside: str | None = None,
     ) -> Release:
         base = tmp_path / f"inputs-{len(list(tmp_path.iterdir()))}"
         evaluated: list[str] = []
@@ -116,6 +129,11 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
                 further = {len(true): "train", **(same_texts or {})}
                 rows = [(f"text {at}", true[0]) for at in (*range(len(true)), *further)]
                 return make_splits(store, rows, [*sides, *further.values()])
+            if digest.startswith("content-"):
+                write_json(
+                    base / digest / "decision.json", {"decision": "promoted", "metrics": dict.fromkeys(METRICS, 0.5)}
+                )
+                return base / digest
             return write_model(base / digest, champion_labels)
 
         # The further row of the champion's training rows is there still.
@@ -137,11 +155,19 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
             variant=variant,
             stored=stored,
         )
+        if beside is not None:
+            write_all(build.inputs["evaluation"], labels, beside)
         with monkeypatch.context() as patch:
             for plot in () if draw else ("confusion", "curve"):
                 patch.setattr(plots, plot, lambda *_: "<svg></svg>")
             result = decide(
-                build, metric=metric, floor=floor, above_baseline=above_baseline, below_champion=below_champion
+                build,
+                metric=metric,
+                floor=floor,
+                above_baseline=above_baseline,
+                below_champion=below_champion,
+                promote_if=promote_if,
+                margin=margin,
             )
         return Release(build, result, evaluated)
 

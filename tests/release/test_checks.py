@@ -49,3 +49,11 @@ def test_a_lost_row_fails() -> None:
     assert not outcome.passed
     assert not outcome.warning
     assert outcome.message.startswith("2 rows are not accounted for: 109 rows read ≠ 90 accepted")
+
+
+def test_what_was_changed_by_hand_is_a_warning() -> None:
+    assert judge("registry_as_left", {"settled": {}}).passed
+    change = {"alias": "champion", "found": 1, "due": 2}
+    outcome = judge("registry_as_left", {"settled": {"by_hand": [change]}})
+    assert (outcome.passed, outcome.warning, outcome.values) == (False, True, {"changes": 1})
+    assert outcome.message.startswith("alias champion was set to version 1 in MLflow by hand; by the promotion log")

@@ -127,6 +127,13 @@ def test_a_champion_that_saw_every_row_cannot_be_compared(release: MakeRelease) 
     assert not made.evaluated
 
 
+def test_nothing_vouches_for_a_champion_that_was_adopted(release: MakeRelease) -> None:
+    adopted = LogEntry(0, log.adopt((), "old", release="r", origin="elsewhere", by="ada", when=WHEN, why="because"))
+    made = release(["ham", "spam"], ["ham", "spam"], champion=["ham", "ham"], log=[adopted])
+    assert made.result["decision"] == "promoted"
+    assert made.message("champion").endswith("; it was trained elsewhere, and may have seen these rows")
+
+
 def test_a_champion_with_other_labels_cannot_be_compared(release: MakeRelease) -> None:
     made = release(TRUE, RIGHT, log=OLD, champion_labels=("ham", "junk"))
     assert made.decision["decision"] == "refused"
@@ -264,3 +271,61 @@ def test_equal_inputs_give_equal_content(release: MakeRelease) -> None:
 def test_the_verdict_is_reported(release: MakeRelease, events: list[Event]) -> None:
     release(TRUE, ONE_WRONG)
     assert events[-1]["text"] == "promoted: accuracy 0.9000"
+
+
+MANY = ["ham", "spam"] * 100
+
+
+def wrong(rows: int) -> list[str]:
+    """Answers of which so many are wrong, of both labels alike."""
+    return ["spam" if label == "ham" else "ham" for label in MANY[:rows]] + MANY[rows:]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro"])
+@pytest.mark.parametrize(
+    ("promote_if", "margin", "new", "old", "decision"),
+    [
+        ("better", None, 0, 20, "promoted"),
+        ("better", None, 18, 20, "refused"),
+        ("better", 0.1, 0, 20, "refused"),
+        ("not_worse", 0.05, 20, 20, "promoted"),
+        ("not_worse", 0.05, 30, 20, "refused"),
+        ("not_worse", None, 30, 20, "refused"),
+    ],
+)
+def test_what_the_interval_must_prove(
+    promote_if: str, margin: float | None, new: int, old: int, decision: str, metric: str, release: MakeRelease
+) -> None:
+    made = release(
+        MANY,
+        wrong(new),
+        champion=wrong(old),
+        log=OLD,
+        metric=metric,
+        below_champion=None,
+        promote_if=promote_if,
+        margin=margin,
+    )
+    assert made.decision["decision"] == decision
+    assert made.passed == {"proven": decision == "promoted"}
+    found = made.decision["comparisons"][0]
+    assert found["difference"] == pytest.approx((old - new) / 200, abs=1e-3)
+    assert found["interval"][0] <= found["difference"] <= found["interval"][1]
+    assert found["rows"] == 200
+
+
+def test_nothing_is_proven_about_a_label_without_rows(release: MakeRelease) -> None:
+    spam = dict.fromkeys(range(6, 10), "train")
+    made = release(
+        TRUE,
+        RIGHT,
+        champion=RIGHT,
+        log=OLD,
+        trained_on=spam,
+        metric="f1_macro",
+        below_champion=None,
+        promote_if="not_worse",
+        margin=1.0,
+    )
+    assert made.decision["decision"] == "refused"
+    assert "no row of spam is left that it was not trained on" in made.message("champion")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -130,3 +131,50 @@ def test_every_decision_about_a_model_is_found() -> None:
     promotion = replace(entry(3, "a", "a"), fields={**entry(3, "a", "a").fields, "kind": "promote"})
     entries = (entry(0, "a", "a"), entry(1, "b", "a"), again, promotion)
     assert [fields["inputs"]["splits"] for fields in log.decisions(entries, "a")] == ["splits-of-a", "later"]
+
+
+ADOPTED = {"release": "r", "origin": "elsewhere", **SIGNED}
+
+
+def test_a_model_from_elsewhere_is_the_first_champion() -> None:
+    refused = (entry(0, "a", None),)
+    fields = log.adopt(refused, "x", **ADOPTED)
+    entries = (*refused, LogEntry(1, fields))
+    assert (log.champion(entries), log.champions(entries), fields["kind"]) == ("x", ["x"], "adopt")
+    assert log.adopted(entries, "x")
+    assert not log.adopted(entries, "a")
+    assert log.decisions(entries, "x") == [], "no gate saw it"
+    assert log.told(entries, "x") == fields
+    with pytest.raises(ConfigurationError, match="'x' is the champion already"):
+        log.adopt(entries, "y", **ADOPTED)
+    after = (*entries, entry(2, "b", "b"))
+    back = log.rollback(after, **SIGNED)
+    assert (back["champion"], back["challenger"]) == ("x", "b")
+    assert log.outgrown(entries, "splits-of-a") is None, "nobody knows what it was made from"
+    assert log.aliases(after) == {"challenger": "b", "champion": "b", "previous": "x"}
+
+
+def test_an_accepted_challenger_waits_until_a_person_takes_it() -> None:
+    entries = [entry(0, "a", "a")]
+    assert log.waiting(entries) is None
+    entries.append(entry(1, "b", "a", decision="accepted"))
+    assert log.waiting(entries) == "b"
+    assert log.champion(entries) == "a"
+    entries.append(LogEntry(2, log.promote(entries, "b", **SIGNED)))
+    assert log.waiting(entries) is None
+    entries.append(LogEntry(3, log.rollback(entries, **SIGNED)))
+    assert log.waiting(entries) is None, "taken out by a person, and not offered again"
+    assert log.waiting([*entries, entry(4, "c", "a", decision="refused")]) is None
+
+
+@settings(deadline=None, derandomize=True)
+@given(OPERATIONS)
+def test_what_came_into_use_leads_to_the_champion(operations: list[tuple[str, str]]) -> None:
+    entries = history(operations)
+    replaced = log.replacements(entries)
+    assert (replaced[-1].fields["champion"] if replaced else None) == log.champion(entries)
+    assert all(one.fields["champion"] != two.fields["champion"] for one, two in pairwise(replaced))
+    aliases = log.aliases(entries)
+    assert aliases["champion"] == log.champion(entries)
+    if aliases["previous"] is not None:
+        assert log.rollback(entries, **SIGNED)["champion"] == aliases["previous"]

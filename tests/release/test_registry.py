@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,8 +18,10 @@ import pytest
 
 from assets.errors import FreshtuneError, TransientError
 from assets.progress import Progress
-from assets.release import log
-from assets.release.registry import TAG, settle
+from assets.release import by_hand, log
+from assets.release.mlflow_access import page_of
+from assets.release.registration import TAG
+from assets.release.registry import settle
 from assets.store.step import LogEntry, Settlement
 from assets.store.store import Store
 from assets.tasks import classification
@@ -147,7 +152,19 @@ def test_the_first_use_says_nothing_on_the_terminal(place: Place, capfd: pytest.
 
 def test_the_first_model(place: Place, client: Any) -> None:
     result = settle(place.settlement("alone", [entry(0, "a", "a")]))
-    assert result == {"name": "alone", "versions": {"a": 1}, "challenger": 1, "champion": 1, "url": None}
+    assert result == {
+        "name": "alone",
+        "server": place.uri,
+        "versions": {"a": 1},
+        "deleted": {},
+        "challenger": 1,
+        "champion": 1,
+        "previous": None,
+        "by_hand": [],
+        "url": None,
+        "delivered": 0,
+        "undelivered": None,
+    }
     version = client.get_model_version_by_alias("alone", "champion")
     assert version.description == '# Card\n\n---\n\nload_model("models:/alone@champion")'
     assert version.tags == {
@@ -158,7 +175,7 @@ def test_the_first_model(place: Place, client: Any) -> None:
         "freshtune.input.splits": "splits-of-a",
         "freshtune.input.model": "a",
         "freshtune.input.evaluation": "evaluation-of-a",
-    }
+    }, "what is known of a decision that was made before keys were kept"
     run = client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/f1_macro"] == 0.75
@@ -190,9 +207,9 @@ def test_the_champion_loads_and_answers(place: Place) -> None:
     assert [column.type.name for column in information.signature.inputs] == ["string"]
     assert information.signature.outputs.input_names() == ["label", "score"]
     served = mlflow.pyfunc.load_model("models:/alone@champion")
-    assert list(served.input_example) == ["urgent prize"]
+    assert list(served.input_example) == ["An example of a text."], "made up: no row of the data"
     table = served.predict(served.input_example)
-    assert table.to_dict("records") == classify(["urgent prize"])
+    assert table.to_dict("records") == classify(["An example of a text."])
 
 
 def test_artifacts_are_weights_and_text_only(place: Place, client: Any) -> None:
@@ -208,6 +225,29 @@ def test_artifacts_are_weights_and_text_only(place: Place, client: Any) -> None:
     assert sorted(pin.split("==")[0] for pin in pins) == ["mlflow", "torch", "transformers"]
     assert "+" not in files["requirements.txt"].read_text()
     assert files["model_card.md"].read_text().count("# Card") == 1
+
+
+@pytest.mark.usefixtures("tracking")
+def test_no_code_of_freshtune_is_needed_to_load_and_serve_it(place: Place, tmp_path: Path) -> None:
+    """In processes that start elsewhere and have nothing of ours on their path."""
+    settle(place.settlement("alone", [entry(0, "a", "a")]))
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    alone = {**kept, "PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore", "MLFLOW_TRACKING_URI": place.uri}
+    (tmp_path / "rows.json").write_text(json.dumps({"inputs": ["urgent prize claim", "dinner home"]}))
+    code = """
+import sys, mlflow
+sys.modules["assets"] = None  # so that importing it fails, wherever it is installed
+classify = mlflow.transformers.load_model("models:/alone@champion")
+print([answer["label"] for answer in classify(["urgent prize claim", "dinner home"])])
+from mlflow.models import predict
+predict(model_uri="models:/alone@champion", input_path="rows.json", output_path="out.json", env_manager="local")
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads((tmp_path / "out.json").read_text())["predictions"]
+    assert [answer["label"] for answer in answers] == ast.literal_eval(done.stdout.splitlines()[-1])
+    assert {answer["label"] for answer in answers} <= set(LABELS)
 
 
 def test_settling_twice_is_settling_once(place: Place, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +269,7 @@ def test_settling_twice_is_settling_once(place: Place, client: Any, monkeypatch:
 
 def test_a_refused_challenger_is_registered_and_the_champion_stays(place: Place, client: Any) -> None:
     result = settle(place.settlement("twice", [entry(0, "a", "a"), entry(1, "b", "a")]))
-    assert result == {"name": "twice", "versions": {"a": 1, "b": 2}, "challenger": 2, "champion": 1, "url": None}
+    assert (result["versions"], result["challenger"], result["champion"]) == ({"a": 1, "b": 2}, 2, 1)
     assert client.get_model_version_by_alias("twice", "champion").tags[TAG] == "a"
     assert client.get_model_version_by_alias("twice", "challenger").tags["freshtune.decision"] == "refused"
 
@@ -238,18 +278,14 @@ def test_a_change_of_champion_moves_the_alias(place: Place, client: Any) -> None
     entries = [entry(0, "a", None)]
     assert settle(place.settlement("moves", entries))["champion"] is None
     assert everything(client, "moves")["aliases"] == {"challenger": 1}
-    for made, champion in (
-        (log.promote(entries, "a", **SIGNED), 1),
-        (entry(2, "b", "b").fields, 2),
-        ({**log.rollback([entry(0, "a", "a"), entry(1, "b", "b")], **SIGNED)}, 1),
+    for made, aliases in (
+        (log.promote(entries, "a", **SIGNED), {"challenger": 1, "champion": 1}),
+        (entry(2, "b", "b").fields, {"challenger": 2, "champion": 2, "previous": 1}),
+        ({**log.rollback([entry(0, "a", "a"), entry(1, "b", "b")], **SIGNED)}, {"challenger": 2, "champion": 1}),
     ):
         entries.append(LogEntry(len(entries), made))
-        settle(place.settlement("moves", entries))
-        assert everything(client, "moves")["aliases"]["champion"] == champion
-    assert settle(place.settlement("moves", entries[:1]))["champion"] is None
-    assert everything(client, "moves")["aliases"] == {"challenger": 1}, (
-        "an alias that the log does not know is taken away"
-    )
+        assert settle(place.settlement("moves", entries))["by_hand"] == []
+        assert everything(client, "moves")["aliases"] == aliases
 
 
 def test_the_same_model_decided_again_is_one_version(place: Place, client: Any) -> None:
@@ -303,8 +339,9 @@ def test_another_environment_has_a_name_of_its_own(place: Place, client: Any) ->
 
 
 def test_an_empty_log_asks_nobody(place: Place) -> None:
-    nothing: dict[str, Any] = {"name": "none", "versions": {}, "challenger": None, "champion": None, "url": None}
-    assert settle(place.settlement("none", [], tracking_uri="http://127.0.0.1:9")) == nothing
+    nothing = settle(place.settlement("none", [], tracking_uri="http://127.0.0.1:9"))
+    assert nothing["versions"] == {}
+    assert [nothing[alias] for alias in by_hand.ALIASES] == [None] * 3
 
 
 def test_an_unreachable_server_is_told_quickly_and_without_its_password(place: Place) -> None:
@@ -384,6 +421,4 @@ def test_a_long_card_is_cut_to_what_mlflow_holds(place: Place, client: Any) -> N
     ],
 )
 def test_url(uri: str, url: str | None) -> None:
-    from assets.release.registry import _url
-
-    assert _url(uri, "name", 3) == url
+    assert page_of(uri, "name", 3) == url

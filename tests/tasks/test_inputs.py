@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assets.store.store import Store
 from assets.tasks.classification import pretrained
-from assets.tasks.inputs import collate, infer, read_side, shuffled_batches, tokenize
+from assets.tasks.inputs import budgeted_batches, collate, infer, read_side, shuffled_batches, tokenize
 from assets.tasks.loading import load_tokenizer
 from tests.tiny import LABELS, make_base_model, make_rows, make_splits
 
@@ -55,17 +55,30 @@ def test_collate_pads_to_the_longest_row_and_masks_the_padding(rows: list[list[i
         assert not batch["input_ids"][at][~mask].any()
 
 
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(lengths=LENGTHS, budget=st.integers(min_value=1, max_value=200))
+def test_budgeted_batches_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    batches = budgeted_batches(lengths, budget)
+    order = [at for batch in batches for at in batch]
+    assert sorted(order) == list(range(len(lengths)))
+    assert order == sorted(order, key=lambda at: (-lengths[at], at))
+    for batch, following in pairwise([*batches, []]):
+        padded = max(lengths[at] for at in batch)
+        assert len(batch) == 1 or len(batch) * padded <= budget
+        assert not following or (len(batch) + 1) * padded > budget
+
+
 def test_infer_gives_each_row_the_logits_that_it_has_alone(tmp_path: Path) -> None:
     model = pretrained(make_base_model(tmp_path), LABELS)
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randint(5, 60, (length,), generator=generator).tolist() for length in (3, 30, 7, 7, 1)]
     done: list[int] = []
 
-    together = infer(model, rows, pad_token_id=0, batch_size=2, advance=done.append)
+    together = infer(model, rows, pad_token_id=0, budget=14, advance=done.append)
 
     alone = torch.cat([infer(model, [row], pad_token_id=0) for row in rows])
     torch.testing.assert_close(together, alone)
-    assert done == [2, 2, 1]
+    assert done == [1, 2, 2]
     assert infer(model, [], pad_token_id=0).shape == (0, 2)
 
 
