@@ -15,7 +15,7 @@ from assets.cleaned.ngrams import Indices
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.cleaned.superseded import SUPERSEDED, repeated, superseded
 from assets.errors import DataError
-from assets.raw.rows import columns_of, frozen_ids, shard_ids
+from assets.raw.rows import columns_of, frozen_ids, in_order, shard_ids, write_order
 from assets.store.digests import canonical_json, digest_json, write_json
 from assets.store.links import linked, read_links, write_links
 from assets.store.tables import (
@@ -27,7 +27,6 @@ from assets.store.tables import (
     firsts_in_order,
     from_hexadecimal,
     hexadecimal,
-    order_of,
     read_tables,
     write_table,
 )
@@ -132,7 +131,8 @@ def clean(
         quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail; in the order of row_id.
         layout/: links `shards` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the same order;
             rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each of their
-            rows, and with a frozen test set `frozen`. See `assets.cleaned.rows`.
+            rows, and with a frozen test set `frozen`; order.feather. See `assets.cleaned.rows` and
+            `assets.raw.rows.in_order`.
 
     Args:
         build: input `validated`; with a frozen test set also `raw`, which knows its rows.
@@ -238,13 +238,11 @@ def _frozen(raw: Path, validated: Path) -> Ids:
 
 
 def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table, frozen: Ids | None) -> Rows:
-    at = np.flatnonzero(accepted(validated))
-    ids = shard_ids(shards).take(at, axis=0)
-    order = order_of(ids)
-    at = at[order]
+    ids = shard_ids(shards)
+    at = in_order(validated, accepted(validated), ids)
     labels = known["label"].combine_chunks()
     keys = as_ids(known["key"]).take(at, axis=0)
-    ids = ids.take(order, axis=0)
+    ids = ids.take(at, axis=0)
     return Rows(
         at,
         ids,
@@ -369,6 +367,7 @@ def _write_overlay(
         lie["frozen"] = np.zeros(size, bool)
         lie["frozen"][rows.at] = rows.frozen
     write_table(content / "layout" / "rows.feather", pa.table(lie), compressed=True)
+    write_order(content, rows.at[kept])
 
 
 def _merged(rows: Rows, overlay: Overlay) -> pa.Table:

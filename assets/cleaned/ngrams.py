@@ -54,7 +54,7 @@ def _ngrams(texts: pa.Array, n: int) -> Ngrams:
     coded = split.flatten().dictionary_encode()
     # Lower case does not depend on what stands beyond white space, so that words can be taken alone.
     vocabulary = [word.lower() for word in coded.dictionary.to_pylist()]
-    digests = b"".join(hashlib.blake2b(word.encode(), digest_size=8).digest() for word in vocabulary)
+    digests = b"".join([hashlib.blake2b(word.encode(), digest_size=8).digest() for word in vocabulary])
     codes = coded.indices.to_numpy()
     words = np.frombuffer(digests, "<u8").astype(np.uint64)[codes]
     letters = np.array([len(word) for word in vocabulary], np.int32)[codes]

@@ -15,7 +15,7 @@ from assets.errors import DataError
 from assets.raw.frozen import frozen_rows
 from assets.raw.kinds import format_of
 from assets.raw.memory import Memory, Mode, remembered
-from assets.raw.rows import COLUMNS, FROZEN, GONE, RETAINED, files_of, frozen_ids, shard_ids
+from assets.raw.rows import COLUMNS, FROZEN, GONE, RETAINED, files_of, frozen_ids, shard_ids, write_order
 from assets.raw.shard import together
 from assets.store.digests import write_json
 from assets.store.links import write_links
@@ -69,7 +69,7 @@ def read(
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
         frozen.parquet: row_id of the rows of the frozen test set, in order; only where one is declared.
         layout/: links `shards` (see `assets.raw.shard.parse`), and those of them that `assets.raw.memory` made: `gone`
-            and `retained`; rows.feather with `kept` for each row of the shards.
+            and `retained`; rows.feather with `kept` for each row of the shards; order.feather (see `in_order`).
 
     Trace:
         sources.json: `files` with name and sha256 of each; `shards` with the digests of those that were parsed.
@@ -132,7 +132,9 @@ def read(
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
     gone = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
-    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, gone, columns["keep"])
+    order = firsts[kept[firsts]]
+    write_order(build.content, order)
+    _write(build, shards, memory, ids[order], kept, rejected, gone, columns["keep"])
     renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
     if renamed:
         build.progress.message(f"{renamed:,} rows have a label that source.labels renames")

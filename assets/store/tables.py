@@ -135,6 +135,22 @@ def distinct(ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     return firsts[by_place], which
 
 
+def maybe_repeated(ids: Ids) -> npt.NDArray[np.intp]:
+    """Places of identifiers that may occur more than once, ascending; few others are among them.
+
+    To sort only these takes half as long as to sort all.
+    """
+    # Identifiers are digests, so those that have their first bits in common with another one are few.
+    bucket = (ids[:, 0] >> np.uint64(64 - 22)).astype(np.intp)
+    places = np.arange(len(ids), dtype=np.int32)
+    last = np.zeros(1 << 22, np.int32)
+    # Of several assignments to one place the last one stands.
+    last[bucket] = places
+    shared = np.zeros(1 << 22, bool)
+    shared[bucket[last.take(bucket) != places]] = True
+    return np.flatnonzero(shared.take(bucket))
+
+
 def among(ids: Ids, some: Ids) -> npt.NDArray[np.bool_]:
     """For each identifier whether it is one of some others; quick where these are few."""
     # Identifiers are digests, so their first bits sort out nearly all others.

@@ -24,6 +24,7 @@ def judge(build: Build, *, expectations: Sequence[dict[str, Any]], derived: Sequ
     Content:
         verdicts.feather: `row`, `expectation` (its place in the argument), `failed`: for each row that an expectation
             fails (true) or passes over, since there is no value (false); in the order of row and expectation.
+        failing.feather: the rows that fail any of them, with all columns.
 
     Args:
         build: input `shard`, of the step `raw`.
@@ -53,6 +54,8 @@ def judge(build: Build, *, expectations: Sequence[dict[str, Any]], derived: Sequ
         "failed": failed[order],
     }
     write_table(build.content / "verdicts.feather", pa.table(found), compressed=True)
+    failing = table.take(pa.array(np.unique(row[failed]))).combine_chunks()
+    write_table(build.content / "failing.feather", failing, compressed=True)
     return {"rows": len(ids)}
 
 
