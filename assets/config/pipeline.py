@@ -17,6 +17,7 @@ from assets.config.registry import Registry
 from assets.config.section import Section
 from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
+from assets.config.training import Training
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
@@ -269,34 +270,6 @@ class PretrainedModel(Section):
     """Hub name (`owner/name`, optionally `owner/name@revision`), folder, or a package's folder (`package://NAME/path`)."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Expected digest of `model.safetensors`."""
-
-
-class Training(Section):
-    """How the model is fine-tuned."""
-
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Passes over the training rows."""
-    batch_size: Annotated[int, Field(ge=1)] = 16
-    """Examples in an optimizer step."""
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-4
-    """Peak learning rate of the pretrained body."""
-    head_learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
-    """Peak learning rate of the new head."""
-    warmup: Share = 0.06
-    """Share of the steps in which the learning rate rises."""
-    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
-    """Decoupled weight decay; norms and biases have none."""
-    max_tokens: Annotated[int, Field(ge=8)] = 128
-    """Longest text in tokens; the rest is cut off."""
-    max_gradient_norm: Annotated[float, Field(gt=0.0)] = 1.0
-    """Gradients are scaled down to this norm."""
-    seed: int = 0
-    """Seed of the head's weights, of dropout and of the order of batches."""
-    select_by: Literal["loss", "accuracy", "f1_macro", "precision_macro", "recall_macro"] = "loss"
-    """Validation metric by which the best checkpoint is chosen: `loss` (lowest) tells epochs apart that a count of
-    right answers on few rows does not; the others are highest."""
-    precision: Literal["auto", "bf16", "float32"] = "auto"
-    """`auto`: bfloat16 autocast where the device computes it natively, else float32. Weights are float32 always."""
 
 
 class Gate(Section):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from assets.errors import ConfigurationError, FreshtuneError, StoreError
 from assets.model.base import FIELD, fetch
-from assets.model.loop import SUMMARY, Examples, Fitted, Recipe, fit
+from assets.model.checkpoints import Checkpoints
+from assets.model.loop import SUMMARY, Examples, Fitted, fit
+from assets.model.recipe import Recipe
 from assets.store.digests import write_json
 from assets.store.step import Build, Measurements, Observation
 from assets.tasks import classification as task
@@ -32,17 +37,24 @@ def train(
     max_gradient_norm: float,
     seed: int,
     select_by: str,
+    schedule: Literal["linear", "cosine"] = "linear",
+    layer_decay: float | None = None,
+    label_smoothing: float | None = None,
+    class_weights: Literal["balanced"] | None = None,
+    patience: int | None = None,
+    order: Literal["grouped", "random"] = "grouped",
     precision: Literal["auto", "bf16", "float32"],
 ) -> Measurements:
     """Fine-tune the pretrained model; the arguments are the fields of `assets.config.pipeline.Training`.
 
-    Reads `splits` and the observation `base_model`; writes `model/` and `history.json`.
+    Reads `splits` and the observation `base_model`; writes `model/` and `history.json`. Keeps checkpoints in the work
+    folder, and goes on from the latest one there.
 
     Raises:
         ConfigurationError: the pretrained model cannot be used for this task, or an argument does not suit it.
         DataError: a loss is not finite, or files of the pretrained model are damaged.
         StoreError: the result cannot be written.
-        TransientError: the hub cannot be reached.
+        TransientError: the hub cannot be reached, or the process was told to stop.
     """
     import torch
 
@@ -57,6 +69,12 @@ def train(
         max_gradient_norm=max_gradient_norm,
         seed=seed,
         select_by=select_by,
+        schedule=schedule,
+        layer_decay=layer_decay,
+        label_smoothing=label_smoothing,
+        class_weights=class_weights,
+        patience=patience,
+        order=order,
     )
     device = choose_device()
     settled = choose_precision(precision, device)
@@ -68,17 +86,20 @@ def train(
         prepare(read_side(build.inputs["splits"], side), tokenizer, labels, max_tokens)
         for side in ("train", "validation")
     )
-    fitted = fit(
-        model.to(device),
-        rows,
-        validation,
-        recipe,
-        labels=labels,
-        pad_token_id=tokenizer.pad_token_id,
-        device=device,
-        precision=settled,
-        progress=build.progress,
-    )
+    with _stopping() as stopping:
+        fitted = fit(
+            model.to(device),
+            rows,
+            validation,
+            recipe,
+            labels=labels,
+            pad_token_id=tokenizer.pad_token_id,
+            device=device,
+            precision=settled,
+            progress=build.progress,
+            checkpoints=Checkpoints(build.work / "checkpoints", build.progress),
+            stopping=stopping,
+        )
     _save(build.content, model, tokenizer, fitted)
     _draw(build.trace / "curve.png", fitted, "f1_macro" if select_by == "loss" else select_by)
     timing = {
@@ -86,8 +107,8 @@ def train(
         "threads": torch.get_num_threads(),
         "precision": settled,
         "seconds": time.perf_counter() - started,
-        "training_seconds": fitted.seconds,
-        "examples_per_second": epochs * len(rows.tokens) / fitted.seconds,
+        "training_seconds": fitted.pace.seconds,
+        **fitted.pace.values(),
     }
     write_json(build.trace / "timing.json", timing)
     commonest = max(labels, key=list(validation.labels).count)
@@ -103,6 +124,21 @@ def train(
         "parameters": model.num_parameters(),
         **{name: timing[name] for name in ("device", "precision", "seconds", "examples_per_second")},
     }
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Whether the process was told to stop since, by SIGTERM or from the keyboard; training then saves and ends."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def load_base(seen: Observation, labels: Sequence[str], max_tokens: int) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,21 @@ Launcher = Callable[[Sequence[str], Mapping[str, str]], None]
 """Runs a command with further environment variables and waits for it; how it ended is read from the result file."""
 
 
+PATIENCE = 30
+"""Seconds that a program has to save what it has done when it is told to stop."""
+
+
 def start_program(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Launcher that starts a plain child process."""
-    subprocess.run(command, env={**os.environ, **environment}, check=False)
+    """Launcher that starts a plain child process, and lets it save what it has done when this one is stopped."""
+    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+        try:
+            process.wait()
+        except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+            process.kill()
+            raise
 
 
 def run_program(

@@ -70,16 +70,31 @@ def encode_targets(values: Sequence[str], labels: Sequence[str]) -> torch.Tensor
     return torch.tensor([index[value] for value in values], dtype=torch.int64)
 
 
-def loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy in float32, a scalar in nats.
+def loss(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    weights: torch.Tensor | None = None,
+    smoothing: float = 0.0,
+    total: float | None = None,
+) -> torch.Tensor:
+    """Cross-entropy in float32, a scalar in nats.
 
     Args:
         logits: shape [batch, classes], any floating type.
         targets: class indices, shape [batch].
+        weights: of the classes, shape [classes], or None for equal ones.
+        smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
+        total: what the sum is divided by; None: what these rows weigh, which gives their mean. Parts of a batch are
+            given what the whole batch weighs.
     """
     import torch
 
-    return torch.nn.functional.cross_entropy(logits.float(), targets)
+    how = "mean" if total is None else "sum"
+    found = torch.nn.functional.cross_entropy(
+        logits.float(), targets, weight=weights, reduction=how, label_smoothing=smoothing
+    )
+    return found if total is None else found / total
 
 
 def scores(logits: torch.Tensor) -> torch.Tensor:

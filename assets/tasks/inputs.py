@@ -73,8 +73,10 @@ def collate(rows: Sequence[TokenIds], pad_token_id: int) -> dict[str, torch.Tens
     }
 
 
-def shuffled_batches(lengths: Sequence[int], batch_size: int, generator: torch.Generator) -> list[list[int]]:
-    """Row positions of one epoch's batches: rows of like length together, else in random order.
+def shuffled_batches(
+    lengths: Sequence[int], batch_size: int, generator: torch.Generator, *, grouped: bool = True
+) -> list[list[int]]:
+    """Row positions of one epoch's batches, in random order; `grouped`: rows of like length together.
 
     A random permutation is cut into windows of `WINDOW` batches, each window is sorted by length and cut into batches,
     and the batches of all windows are shuffled.
@@ -82,6 +84,8 @@ def shuffled_batches(lengths: Sequence[int], batch_size: int, generator: torch.G
     import torch
 
     order = torch.randperm(len(lengths), generator=generator).tolist()
+    if not grouped:
+        return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     batches = []
     for start in range(0, len(order), WINDOW * batch_size):
         window = sorted(order[start : start + WINDOW * batch_size], key=lengths.__getitem__)

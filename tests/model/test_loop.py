@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.errors import DataError
-from assets.model.loop import SUMMARY, Curve, Recipe, better, parameter_groups, rate_share
+from assets.model.loop import SUMMARY, Curve, better
+from assets.model.recipe import Recipe, parameter_groups, rate_share
 from assets.tasks.classification import pretrained
 from tests.tiny import LABELS, make_base_model
 
@@ -57,7 +58,7 @@ def test_every_parameter_is_in_one_group_with_its_rate_and_decay(tmp_path: Path)
         for name in (names[parameter] for parameter in group["params"]):
             assert group["lr"] == (1e-3 if "classifier" in name or "pooler" in name else 1e-4), name
             assert group["weight_decay"] == (0 if "bias" in name or "LayerNorm" in name else 0.01), name
-    assert [group["lr"] for group in parameter_groups(model, replace(RECIPE, head_learning_rate=1e-4))] == [1e-4] * 4
+    assert [group["lr"] for group in parameter_groups(model, replace(RECIPE, head_learning_rate=1e-4))] == [1e-4] * 2
 
 
 def test_a_point_of_the_curve_is_the_mean_since_the_last() -> None:

@@ -102,7 +102,7 @@ def test_it_learns_and_writes_what_plain_transformers_loads(
     bar = [event for event in events if event.get("description") == "training"]
     assert (bar[0]["kind"], bar[0]["total"], bar[-1]["kind"]) == ("start", 57, "end")
     assert bar[-2]["completed"] == 57
-    assert bar[-2]["values"].keys() == {"loss", "examples_per_second"}
+    assert bar[-2]["values"].keys() == {"loss", "examples_per_second", "tokens_per_second", "real_tokens"}
     points = [event for event in events if event["kind"] == "metrics"]
     assert {"loss", "learning_rate"} in [event["values"].keys() for event in points]
     assert [event["at"] for event in points if "validation_f1_macro" in event["values"]] == [19, 38, 57]
@@ -132,6 +132,7 @@ def test_the_best_epoch_is_kept_and_the_earliest_of_equals(build: Build) -> None
     from assets.tasks.classification import encode_targets, finetuned
     from assets.tasks.inputs import read_side, tokenize
     from assets.tasks.loading import load_tokenizer
+    from assets.tasks.unpadded import unpadded
 
     # One epoch learns the toy task; at a rate that high, later ones are as good at most.
     train(build, **{**ARGUMENTS, "learning_rate": 1e-2, "head_learning_rate": 1e-2})
@@ -145,7 +146,8 @@ def test_the_best_epoch_is_kept_and_the_earliest_of_equals(build: Build) -> None
     examples = Examples(
         side.row_ids, side.labels, tokenize(tokenizer, side.texts, 32), encode_targets(side.labels, LABELS)
     )
-    found = validate(model, examples, labels=LABELS, pad_token_id=tokenizer.pad_token_id)
+    with unpadded(model, tokenizer.pad_token_id) as forward:
+        found = validate(model, forward, examples, labels=LABELS)
     assert found == {name: history["epochs"][history["best_epoch"] - 1][name] for name in found}
 
 

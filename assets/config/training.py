@@ -1,0 +1,51 @@
+"""How the model is fine-tuned."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from assets.config.section import Section
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Training(Section):
+    """How the model is fine-tuned."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Passes over the training rows."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Examples in an optimizer step."""
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-4
+    """Peak learning rate of the pretrained body."""
+    head_learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
+    """Peak learning rate of the new head."""
+    warmup: Share = 0.06
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    """Decoupled weight decay; norms and biases have none."""
+    max_tokens: Annotated[int, Field(ge=8)] = 128
+    """Longest text in tokens; the rest is cut off."""
+    max_gradient_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    """Gradients are scaled down to this norm."""
+    seed: int = 0
+    """Seed of the head's weights, of dropout and of the order of batches."""
+    select_by: Literal["loss", "accuracy", "f1_macro", "precision_macro", "recall_macro"] = "loss"
+    """Validation metric by which the best checkpoint is chosen: `loss` (lowest) tells epochs apart that a count of
+    right answers on few rows does not; the others are highest."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """How the learning rate falls after `warmup`: on a line, or as half a cosine."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Factor of the learning rate from each layer of the body to the one below it, or null for the same in all."""
+    label_smoothing: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Share of the target that is spread over all labels, or null."""
+    class_weights: Literal["balanced"] | None = None
+    """`balanced`: rows of rare labels weigh more in the loss, each label as much as any other; or null."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a better one after which training stops, or null to train all of them. The best one is kept."""
+    order: Literal["grouped", "random"] = "grouped"
+    """Batches of texts of like length in random order, which is faster, or rows wholly at random."""
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    """`auto`: bfloat16 autocast where the device computes it natively, else float32. Weights are float32 always."""

@@ -1,0 +1,124 @@
+"""Checkpoints: all that training needs to go on exactly where it was, written while it goes on.
+
+A checkpoint is a safetensors file and a manifest with the file's digest, written last; both are named by a rename.
+So whatever kills the process leaves whole checkpoints only, and a file that a disk damaged is known and passed over for
+the one before. The last two are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets.progress import Progress
+from assets.store.digests import digest_file, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+KEPT = 2
+SECONDS = 30.0
+"""Least time from one checkpoint to the next, in seconds."""
+SHARE = 0.01
+"""Most share of the time that is spent on them; the copy in memory is what training waits for."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds.
+
+    Attributes:
+        step: training steps that were done.
+        state: JSON-able.
+        tensors: on the CPU.
+    """
+
+    step: int
+    state: Mapping[str, Any]
+    tensors: Mapping[str, torch.Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a folder that outlives the process.
+
+    Args:
+        folder: where they are; made when the first is written.
+        progress: told of what goes wrong, and where training goes on.
+        seconds: least time from one to the next.
+    """
+
+    def __init__(self, folder: Path, progress: Progress, *, seconds: float = SECONDS) -> None:
+        self._folder, self._progress, self._seconds = folder, progress, seconds
+        self._last, self._cost = time.monotonic(), 0.0
+        self._writing: threading.Thread | None = None
+        self._failed: str | None = None
+
+    def latest(self) -> Saved | None:
+        """The newest whole checkpoint, or None; a damaged one is passed over, and said."""
+        import safetensors.torch
+
+        for manifest in sorted(self._folder.glob("step-*.json"), reverse=True):
+            path = manifest.with_suffix(".safetensors")
+            try:
+                described = json.loads(manifest.read_bytes())
+                whole = digest_file(path) == described["sha256"]
+            except (OSError, ValueError, KeyError):
+                whole = False
+            if whole:
+                return Saved(described["step"], described["state"], safetensors.torch.load_file(path))
+            self._progress.message(f"checkpoint {path.name} is damaged, and passed over")
+        return None
+
+    def due(self) -> bool:
+        """Whether it is time for the next one."""
+        waited = time.monotonic() - self._last
+        return waited >= max(self._seconds, self._cost / SHARE) and not self._busy()
+
+    def save(self, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+        """Copy everything and write it in the background; a disk that is full is said, and training goes on."""
+        self.wait()
+        started = time.monotonic()
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        text = json.dumps(state)
+        self._writing = threading.Thread(target=self._write, args=(step, text, copies))
+        self._writing.start()
+        self._last = time.monotonic()
+        self._cost = self._last - started
+
+    def wait(self) -> None:
+        """Wait for the one that is being written."""
+        if self._writing is not None:
+            self._writing.join()
+            self._writing = None
+        if self._failed is not None:
+            self._progress.message(self._failed)
+            self._failed = None
+
+    def _busy(self) -> bool:
+        return self._writing is not None and self._writing.is_alive()
+
+    def _write(self, step: int, state: str, tensors: dict[str, torch.Tensor]) -> None:
+        import safetensors.torch
+        from safetensors import SafetensorError
+
+        path = self._folder / f"step-{step:09d}.safetensors"
+        part = path.with_suffix(".part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            safetensors.torch.save_file(tensors, part)
+            sha256 = digest_file(part)
+            part.replace(path)
+            manifest = path.with_suffix(".json.part")
+            write_json(manifest, {"step": step, "sha256": sha256, "state": json.loads(state)})
+            manifest.replace(path.with_suffix(".json"))
+            for old in sorted(self._folder.glob("step-*.json"))[:-KEPT]:
+                old.unlink()
+                old.with_suffix(".safetensors").unlink(missing_ok=True)
+        except (OSError, SafetensorError) as error:
+            part.unlink(missing_ok=True)
+            self._failed = f"no checkpoint at step {step:,}: {error}; training goes on, and an earlier one is kept"

@@ -1,0 +1,290 @@
+"""Runs encoders over texts laid end to end: linear layers see next to no padding, attention stays within each text.
+
+The texts of a batch are sorted by length and cut into blocks of texts of like length, each padded to its longest. All
+blocks lie behind one another in one row of tokens, `[1, tokens]`, through which embeddings, linear layers and norms run
+at once; attention takes each block as a view, `[texts, heads, width, width]`, so that nothing is gathered or scattered.
+Where blocks begin is chosen so that the work, that for padding and that for starting another block, is least. On a GPU
+there is no padding at all: `torch.nn.attention.varlen` finds the texts by their offsets.
+
+transformers' own padding-free path needs flash attention and does not know classification heads: they take the first
+token of each row of the batch, which would be one logit for all texts. So the hidden states of first tokens are taken
+out by their offsets where the pretrained body ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+TokenIds = list[int]
+Forward = Callable[[Sequence[TokenIds]], "torch.Tensor"]
+"""From the tokens of each text to its logits, shape [texts, outputs], in the order of the texts."""
+
+NAME = "freshtune_unpadded"
+"""What the attention is registered as at transformers."""
+FIRST_POSITION = {
+    "bert": False,
+    "electra": False,
+    "distilbert": False,
+    "modernbert": False,
+    "roberta": True,
+    "xlm-roberta": True,
+    "camembert": True,
+}
+"""Architectures that run unpadded → whether positions begin behind the number of the padding token, not at 0."""
+BLOCK_COST = 8.0
+"""What a further block costs, in tokens through the linear layers: its small operations, measured on MiniLM."""
+ATTENTION_COST = 0.004
+"""What attention costs for each token and each that it looks at, in tokens through the linear layers; measured."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Texts of like length that attention takes together.
+
+    Attributes:
+        start: where it begins in the row of tokens.
+        texts: how many it has.
+        width: tokens of each, padding included.
+        mask: 0 for tokens and minus infinity for padding, shape [texts, 1, 1, width]; None without padding.
+    """
+
+    start: int
+    texts: int
+    width: int
+    mask: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Texts in one row of tokens.
+
+    Attributes:
+        input_ids: shape [1, tokens].
+        position_ids: shape [1, tokens].
+        firsts: where the first token of each text is, in the order in which they were given, shape [texts].
+        blocks: on a CPU.
+        offsets: on a GPU: where each text begins and the last ends, int32 of shape [texts + 1].
+        longest: tokens of the longest text.
+        real: tokens that are not padding.
+    """
+
+    input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    firsts: torch.Tensor
+    blocks: tuple[Block, ...]
+    offsets: torch.Tensor | None
+    longest: int
+    real: int
+
+
+_LAYOUT: ContextVar[Layout] = ContextVar("layout")
+
+
+def cut(lengths: Sequence[int]) -> list[int]:
+    """Cut texts into blocks so that the work is least.
+
+    Args:
+        lengths: tokens of each text, ascending.
+
+    Returns:
+        Where blocks end, ascending; the last is `len(lengths)`.
+    """
+    least, begin = [0.0], [0]
+    for end in range(1, len(lengths) + 1):
+        width = lengths[end - 1]
+        each = width * (1 + ATTENTION_COST * width)
+        costs = [least[start] + (end - start) * each + BLOCK_COST for start in range(end)]
+        best = min(range(end), key=costs.__getitem__)
+        least.append(costs[best])
+        begin.append(best)
+    ends, end = [], len(lengths)
+    while end:
+        ends.append(end)
+        end = begin[end]
+    return ends[::-1]
+
+
+def lay_out(rows: Sequence[TokenIds], *, pad_token_id: int, first_position: int, device: torch.device) -> Layout:
+    """Lay texts end to end.
+
+    Args:
+        rows: token numbers of each text, at least one each.
+        pad_token_id: fills texts up within a block.
+        first_position: position of a text's first token.
+        device: where the tensors go.
+    """
+    import torch
+
+    order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
+    lengths = [len(rows[at]) for at in order]
+    on_gpu = device.type == "cuda"
+    ends = list(range(1, len(rows) + 1)) if on_gpu else cut(lengths)
+    ids: list[int] = []
+    positions: list[int] = []
+    firsts = [0] * len(rows)
+    blocks = []
+    begin = 0
+    for end in ends:
+        width, start = lengths[end - 1], len(ids)
+        for at in order[begin:end]:
+            firsts[at] = len(ids)
+            ids += rows[at] + [pad_token_id] * (width - len(rows[at]))
+            positions += range(first_position, first_position + width)
+        if not on_gpu:
+            blocks.append(Block(start, end - begin, width, _mask(lengths[begin:end], width)))
+        begin = end
+    offsets = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()], dtype=torch.int32) if on_gpu else None
+
+    def there(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.pin_memory().to(device, non_blocking=True) if on_gpu else tensor
+
+    return Layout(
+        there(torch.tensor([ids])),
+        there(torch.tensor([positions])),
+        there(torch.tensor(firsts)),
+        tuple(blocks),
+        None if offsets is None else there(offsets),
+        lengths[-1],
+        sum(lengths),
+    )
+
+
+def _mask(lengths: Sequence[int], width: int) -> torch.Tensor | None:
+    import torch
+
+    if lengths[0] == width:
+        return None
+    padding = torch.arange(width) >= torch.tensor(lengths)[:, None]
+    return torch.zeros(len(lengths), width).masked_fill_(padding, -torch.inf)[:, None, None, :]
+
+
+def attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    scaling: float,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention within each text of the layout at hand, as transformers asks for it.
+
+    Args:
+        module: the attention layer; may have `dropping`, a function like `torch.nn.functional.dropout`.
+        query: shape [1, heads, tokens, size of a head]; so are key and value.
+        key: see query.
+        value: see query.
+        attention_mask: none is made.
+        scaling: of the products.
+        dropout: share of the attention weights that is dropped; on a GPU the kernel has none, and none is dropped.
+        sliding_window: most distance of two tokens that see each other, plus 1, or None for any.
+
+    Returns:
+        Shape [1, tokens, heads, size of a head], and no weights.
+    """
+    import torch
+
+    assert attention_mask is None, "texts that are laid end to end have no mask of their own"
+    layout = _LAYOUT.get()
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    if layout.offsets is not None:
+        from torch.nn.attention.varlen import varlen_attn
+
+        window = (-1, -1) if sliding_window is None else (sliding_window - 1, sliding_window - 1)
+        ends, longest = layout.offsets, layout.longest
+        attended = varlen_attn(query, key, value, ends, ends, longest, longest, scale=scaling, window_size=window)
+        assert isinstance(attended, torch.Tensor)
+        return attended[None], None
+    drop = getattr(module, "dropping", torch.nn.functional.dropout)
+    done = []
+    for block in layout.blocks:
+        end = block.start + block.texts * block.width
+
+        def of_block(tensor: torch.Tensor, block: Block = block, end: int = end) -> torch.Tensor:
+            return tensor[block.start : end].view(block.texts, block.width, *tensor.shape[1:]).transpose(1, 2)
+
+        weights = torch.matmul(of_block(query) * scaling, of_block(key).transpose(-1, -2))
+        if block.mask is not None:
+            weights = weights + block.mask.to(weights.dtype)
+        if sliding_window is not None and block.width > sliding_window:
+            at = torch.arange(block.width)
+            weights = weights.masked_fill((at[:, None] - at).abs() >= sliding_window, -torch.inf)
+        weights = torch.softmax(weights, dim=-1, dtype=torch.float32).to(value.dtype)
+        if dropout:
+            weights = drop(weights, dropout, module.training)
+        done.append(torch.matmul(weights, of_block(value)).transpose(1, 2).reshape(-1, *value.shape[1:]))
+    return torch.cat(done)[None], None
+
+
+def why_padded(model: Any) -> str | None:
+    """Why a model cannot run unpadded, in words, or None if it can."""
+    kind = model.config.model_type
+    if kind not in FIRST_POSITION:
+        return f"{kind} is not among the architectures that run without padding: {', '.join(FIRST_POSITION)}"
+    if getattr(model.config, "classifier_pooling", "cls") != "cls":
+        return f"the head of this {kind} takes the mean of all tokens, not the first one"
+    if getattr(model.config, "is_decoder", False):
+        return f"this {kind} is a decoder, whose tokens see only those before them"
+    if getattr(model.config, "position_embedding_type", "absolute") != "absolute":
+        return f"this {kind} has relative positions"
+    return None
+
+
+@contextmanager
+def unpadded(model: Any, pad_token_id: int, observe: Callable[[Layout], None] | None = None) -> Iterator[Forward]:
+    """Let a model of one of the architectures that can run over texts laid end to end, for a while.
+
+    Args:
+        model: a `PreTrainedModel` with a classification head, for which `why_padded` has no reason.
+        pad_token_id: fills texts up within a block.
+        observe: told of each layout.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, lambda *_, **__: None)
+    assert why_padded(model) is None
+    first_position = pad_token_id + 1 if FIRST_POSITION[model.config.model_type] else 0
+    before = model.config._attn_implementation
+    hook = _body(model).register_forward_hook(_take_firsts)
+    model.set_attn_implementation(NAME)
+
+    def forward(rows: Sequence[TokenIds]) -> torch.Tensor:
+        layout = lay_out(rows, pad_token_id=pad_token_id, first_position=first_position, device=model.device)
+        if observe is not None:
+            observe(layout)
+        token = _LAYOUT.set(layout)
+        try:
+            logits: torch.Tensor = model(input_ids=layout.input_ids, position_ids=layout.position_ids).logits
+        finally:
+            _LAYOUT.reset(token)
+        return logits
+
+    try:
+        yield forward
+    finally:
+        hook.remove()
+        model.set_attn_implementation(before)
+
+
+def _body(model: Any) -> Any:
+    """The module whose result is the hidden states that the pooler or the head reads."""
+    body = model.base_model
+    # A pooler inside the body takes the first token of each row: it must get what is taken out already.
+    return body.encoder if getattr(body, "pooler", None) is not None else body
+
+
+def _take_firsts(_module: Any, _given: Any, output: Any) -> Any:
+    """Leave of the hidden states, shape [1, tokens, width], those of first tokens, shape [texts, 1, width]."""
+    output.last_hidden_state = output.last_hidden_state[0][_LAYOUT.get().firsts].unsqueeze(1)
+    return output

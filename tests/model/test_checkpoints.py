@@ -1,0 +1,111 @@
+"""Checkpoints: what was saved comes back, a damaged or half-written one does not, a full disk stops nothing."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+import torch  # noqa: TID253 - this module tests torch code
+
+from assets.model.checkpoints import KEPT, Checkpoints
+from assets.progress import Event, Progress
+
+
+@pytest.fixture
+def said() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path, said: list[Event]) -> Checkpoints:
+    return Checkpoints(tmp_path / "checkpoints", Progress("model", said.append), seconds=0)
+
+
+def save(checkpoints: Checkpoints, step: int) -> None:
+    checkpoints.save(step, {"epoch": step}, {"weights": torch.full((3,), float(step))})
+    checkpoints.wait()
+
+
+def test_there_is_none_at_first(checkpoints: Checkpoints) -> None:
+    assert checkpoints.latest() is None
+
+
+def test_the_newest_comes_back_and_the_last_two_are_kept(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    for step in (5, 10, 15):
+        save(checkpoints, step)
+
+    found = checkpoints.latest()
+    assert found is not None
+    assert (found.step, found.state) == (15, {"epoch": 15})
+    assert found.tensors["weights"].tolist() == [15.0] * 3
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert len(names) == 2 * KEPT
+    assert names[0] == "step-000000010.json"
+
+
+def test_what_changes_after_saving_is_not_saved(checkpoints: Checkpoints) -> None:
+    weights = torch.zeros(1000)
+    checkpoints.save(1, {}, {"weights": weights})
+    weights += 1
+    checkpoints.wait()
+
+    found = checkpoints.latest()
+    assert found is not None
+    assert float(found.tensors["weights"].sum()) == 0
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "manifest"])
+def test_a_damaged_one_is_passed_over_for_the_one_before(
+    checkpoints: Checkpoints, tmp_path: Path, said: list[Event], damage: str
+) -> None:
+    save(checkpoints, 5)
+    save(checkpoints, 10)
+    path = tmp_path / "checkpoints" / "step-000000010.safetensors"
+    data = path.read_bytes()
+    if damage == "flip":
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif damage == "cut":
+        path.write_bytes(data[:-4])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        path.with_suffix(".json").write_text("{", encoding="utf-8")
+
+    found = checkpoints.latest()
+
+    assert found is not None
+    assert found.step == 5
+    assert "step-000000010.safetensors is damaged, and passed over" in said[-1]["text"]
+
+
+def test_a_file_whose_manifest_was_never_written_does_not_count(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    save(checkpoints, 5)
+    whole = tmp_path / "checkpoints" / "step-000000005.safetensors"
+    whole.with_name("step-000000010.safetensors").write_bytes(whole.read_bytes())
+
+    found = checkpoints.latest()
+    assert found is not None
+    assert found.step == 5
+
+
+def test_a_disk_that_takes_no_more_is_said_and_an_earlier_one_kept(checkpoints: Checkpoints, said: list[Event]) -> None:
+    save(checkpoints, 5)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        save(checkpoints, 10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert "no checkpoint at step 10: " in said[-1]["text"]
+    assert said[-1]["text"].endswith("training goes on, and an earlier one is kept")
+    found = checkpoints.latest()
+    assert found is not None
+    assert found.step == 5
+
+
+def test_one_is_due_when_its_time_has_come(tmp_path: Path) -> None:
+    patient = Checkpoints(tmp_path, Progress("model"), seconds=3600)
+    assert not patient.due()
+    assert Checkpoints(tmp_path, Progress("model"), seconds=0).due()

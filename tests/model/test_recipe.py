@@ -1,0 +1,87 @@
+"""Learning rates over steps and layers, weights of classes, patience."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch  # noqa: TID253 - this module tests torch code
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.model.recipe import class_weights, learning_rate_of, out_of_patience, rate_share, total_weight
+from assets.tasks.classification import loss, pretrained
+from tests.model.test_loop import RECIPE
+from tests.tiny import LABELS, make_base_model
+
+
+@settings(deadline=None, derandomize=True)
+@given(steps=st.integers(1, 300), warmup=st.floats(0, 1))
+def test_a_cosine_rises_and_falls_like_a_line_and_is_above_it_in_the_first_half(steps: int, warmup: float) -> None:
+    cosine = [rate_share(step, steps, warmup, "cosine") for step in range(steps)]
+    line = [rate_share(step, steps, warmup) for step in range(steps)]
+
+    assert all(0 < share <= 1 for share in cosine)
+    rising = math.ceil(warmup * steps)
+    assert cosine[:rising] == line[:rising]
+    for curved, straight in zip(cosine[rising:], line[rising:], strict=True):
+        above = curved - straight if straight >= 0.5 else straight - curved
+        assert above >= -1e-12
+
+
+def test_the_rate_falls_with_each_layer_down_and_the_head_has_its_own(tmp_path: Path) -> None:
+    model = pretrained(make_base_model(tmp_path), LABELS)
+    recipe = replace(RECIPE, layer_decay=0.5)
+    layers = model.config.num_hidden_layers
+
+    def rate(name: str) -> float:
+        return learning_rate_of(model, name, recipe)
+
+    assert rate("classifier.weight") == recipe.head_learning_rate
+    assert rate(f"bert.encoder.layer.{layers - 1}.output.dense.weight") == recipe.learning_rate
+    assert rate("bert.encoder.layer.0.output.dense.weight") == recipe.learning_rate * 0.5 ** (layers - 1)
+    assert rate("bert.embeddings.word_embeddings.weight") == recipe.learning_rate * 0.5**layers
+    assert learning_rate_of(model, "bert.embeddings.word_embeddings.weight", RECIPE) == RECIPE.learning_rate
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    targets = torch.tensor([0, 0, 0, 1, 3, 3])
+    weights = class_weights(targets, 5, "balanced")
+
+    assert weights is not None
+    known = [0, 1, 3]
+    expected = compute_class_weight("balanced", classes=np.array(known), y=targets.numpy())
+    assert weights[known].tolist() == pytest.approx(expected.tolist())
+    assert weights[[2, 4]].tolist() == [1, 1]
+    assert class_weights(targets, 5, None) is None
+    assert total_weight(targets, weights) == pytest.approx(6)
+
+
+@pytest.mark.parametrize("how", [None, "balanced"])
+def test_unequal_parts_of_a_batch_add_up_to_its_loss(how: None) -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(7, 3), torch.tensor([0, 0, 0, 0, 1, 2, 2])
+    weights = class_weights(targets, 3, how)
+    total = total_weight(targets, weights)
+
+    parts = [
+        loss(logits[part], targets[part], weights=weights, smoothing=0.1, total=total)
+        for part in (slice(0, 2), slice(2, 7))
+    ]
+
+    whole = torch.nn.functional.cross_entropy(logits, targets, weight=weights, label_smoothing=0.1)
+    torch.testing.assert_close(sum(parts), whole)
+
+
+def test_patience() -> None:
+    epochs = [{"loss": value} for value in (3.0, 1.0, 2.0, 2.0)]
+
+    assert out_of_patience(epochs, best=1, patience=2)
+    assert not out_of_patience(epochs, best=1, patience=3)
+    assert not out_of_patience(epochs, best=1, patience=None)
+    assert not out_of_patience([], best=0, patience=1)

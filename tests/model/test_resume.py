@@ -1,0 +1,168 @@
+"""Training that was stopped or killed anywhere comes to the same bytes as training that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.errors import TransientError
+from assets.model import loop
+from assets.model.checkpoints import Checkpoints
+from assets.model.train import train
+from assets.progress import Event
+from assets.store.code import code_digest, code_pieces
+from assets.store.digests import files_under
+from assets.store.step import Build
+from assets.store.store import Store
+from tests.conftest import MakeBuild
+from tests.model.test_train import ARGUMENTS, see
+from tests.tiny import make_base_model, make_rows, make_splits
+
+SETTINGS: dict[str, Any] = {**ARGUMENTS, "epochs": 2, "select_by": "loss"}
+STEPS = 38
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("splits")
+    return make_splits(Store(str(folder / "store"), folder / "cache"), make_rows(500, seed=0))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base_model(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture
+def start(make_build: MakeBuild, splits: Path, base: Path) -> Callable[[], Build]:
+    return lambda: make_build({"splits": splits}, see(base))
+
+
+def content(build: Build) -> dict[str, bytes]:
+    return {path.relative_to(build.content).as_posix(): path.read_bytes() for path in files_under(build.content)}
+
+
+@pytest.fixture
+def uninterrupted(start: Callable[[], Build]) -> dict[str, bytes]:
+    build = start()
+    train(build, **SETTINGS)
+    return content(build)
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let SIGTERM come at a step."""
+    before = loop.Training.update
+
+    def update(self: loop.Training, batch: list[int]) -> None:
+        before(self, batch)
+        if self.curve.step == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Training, "update", update)
+
+
+@pytest.mark.parametrize("step", [1, 7, 19, 20, 37, STEPS])
+def test_stopped_by_sigterm_at_any_step_it_goes_on_from_there(
+    start: Callable[[], Build],
+    uninterrupted: dict[str, bytes],
+    events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+) -> None:
+    build = start()
+    with monkeypatch.context() as patch:
+        stop_after(step, patch)
+        stopped = (
+            rf"stopped from outside after step {step} of {STEPS}; a checkpoint is kept\n  fix: run again: it goes on"
+        )
+        with pytest.raises(TransientError, match=stopped):
+            train(build, **SETTINGS)
+
+    train(build, **SETTINGS)
+
+    assert f"going on from the checkpoint at step {step} of {STEPS}" in [event.get("text") for event in events]
+    assert content(build) == uninterrupted
+
+
+def test_stopped_again_and_again(
+    start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = start()
+    for step in (5, 6, 21):
+        with monkeypatch.context() as patch:
+            stop_after(step, patch)
+            with pytest.raises(TransientError):
+                train(build, **SETTINGS)
+
+    train(build, **SETTINGS)
+
+    assert content(build) == uninterrupted
+
+
+def test_checkpoints_at_every_step_change_nothing(
+    start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Checkpoints, "due", lambda _: True)
+    build = start()
+    train(build, **SETTINGS)
+
+    assert content(build) == uninterrupted
+
+
+def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
+    start: Callable[[], Build], uninterrupted: dict[str, bytes], tmp_path: Path
+) -> None:
+    build = start()
+    roots = ["assets.model.train:train"]
+    spec = {
+        "function": roots[0],
+        "arguments": SETTINGS,
+        "inputs": {name: str(path) for name, path in build.inputs.items()},
+        "externals": {
+            name: {**vars(seen), "files": [vars(file) for file in seen.files]} for name, seen in build.externals.items()
+        },
+        "content": str(tmp_path / "content"),
+        "trace": str(tmp_path / "trace"),
+        "work": str(tmp_path / "work"),
+        "step": "model",
+        "pipeline": "tiny",
+        "roots": roots,
+        "code": code_digest(code_pieces(roots)),
+    }
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec), encoding="utf-8")
+    for part in ("content", "trace", "work"):
+        (tmp_path / part).mkdir()
+    # A program that saves as often as it can, and is slow enough to be killed amid its steps.
+    slow = (
+        "import time; from assets.model import checkpoints, loop; checkpoints.SHARE = 1e9\n"
+        "checkpoints.Checkpoints.due = lambda self: not self._busy()\n"
+        "report = loop.Curve.report\n"
+        "def slowly(self, rate):\n    time.sleep(0.05)\n    return report(self, rate)\n"
+        "loop.Curve.report = slowly\n"
+        "import sys; sys.argv[0] = 'assets.model'\n"
+        "from assets.store.program import main; raise SystemExit(main())"
+    )
+    held = tmp_path / "work" / "checkpoints"
+    for wanted in (1, 12):
+        program = subprocess.Popen([sys.executable, "-c", slow, str(path)])
+        deadline = time.monotonic() + 60
+        while not any(int(found.stem[5:]) >= wanted for found in held.glob("step-*.json")):
+            assert program.poll() is None, "it ended before it was killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        program.kill()
+        program.wait()
+
+    subprocess.run([sys.executable, "-c", slow, str(path)], check=True)
+
+    assert content(Build(**{**vars(build), "content": tmp_path / "content"})) == uninterrupted
