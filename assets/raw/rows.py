@@ -77,8 +77,8 @@ def in_order(content: Path, where: npt.NDArray[np.bool_], ids: Ids) -> npt.NDArr
     """
     if not (content / ORDER).is_file():
         # It was made when no step wrote it; the same content is not published again.
-        places = np.flatnonzero(where)
-        return places[order_of(ids.take(places, axis=0))]
+        there = np.flatnonzero(where)
+        return there[order_of(ids.take(there, axis=0))]
     places: npt.NDArray[np.intp] = read_tables([content], ORDER)["row"].to_numpy().astype(np.intp)
     return places[where[places]]
 
