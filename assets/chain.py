@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from assets import cleaned, drift, evaluation, model, quality, raw, release, review, splits, validated
+from assets import cleaned, drift, evaluation, model, predictions, quality, raw, release, review, splits, validated
 
 if TYPE_CHECKING:
     from assets.config.pipeline import Pipeline
@@ -22,6 +22,7 @@ CHAIN = (
     model.STEP,
     evaluation.STEP,
     release.STEP,
+    predictions.STEP,
 )
 
 

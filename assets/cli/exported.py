@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.cli.doubtful import Doubtful
-from assets.cli.records import written
+from assets.cli.written import written
 from assets.errors import ConfigurationError
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

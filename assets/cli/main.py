@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from assets.errors import FreshtuneError, explained
 
-COMMANDS = ("plan", "run", "report", "predict", "models", "rows", "store", "ui", "doctor")
+COMMANDS = ("plan", "run", "report", "predict", "predictions", "models", "rows", "store", "ui", "doctor")
 """Names of the commands, in the order of the help: `assets.cli.NAME` has the function `NAME`, and its `EXAMPLES`."""
 
 

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from assets import session
-from assets.cleaned.normalise import normalise
+from assets.cli.arriving import arriving
 from assets.cli.console import messages, output, table
 from assets.cli.options import Json, Name
 from assets.cli.progress import watched
-from assets.cli.records import PREDICTED, STDIN, Format, Record, format_of, read, writer, written
+from assets.cli.records import PREDICTED, STDIN, Format, Record, format_of, read
 from assets.cli.registered import Registered
-from assets.errors import ConfigurationError
+from assets.cli.written import writable, writer, written
+from assets.errors import ConfigurationError, DataError
+from assets.labelling import CHUNK, Labeller, Prediction
 from assets.progress import Progress, discard
 from assets.store.runner import Runner
-
-if TYPE_CHECKING:
-    from assets.evaluation.predict import Predictor
 
 EXAMPLES = (
     'freshtune predict sms_spam "You have won a prize, call now"',
@@ -32,14 +31,19 @@ EXAMPLES = (
     "cat messages.txt | freshtune predict sms_spam --input - --json",
 )
 
-CHUNK = 256
-"""Rows predicted at once, so that a file of any length fits into memory."""
+WAIT = 0.1
+"""Seconds after which a row that came in is answered, however few are there."""
+NAMED = 20
+"""So many lines that are no rows are named; of more only their number is told."""
 
 Texts = Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Texts to label.", show_default=False)]
 Input = Annotated[
     str | None,
     typer.Option(
-        "--input", "-i", metavar="FILE|-", help="Rows from a file (.txt, .csv, .tsv, .jsonl), or standard input."
+        "--input",
+        "-i",
+        metavar="FILE|-",
+        help="Rows of a file (.txt, .csv, .tsv, .jsonl, .json, .parquet, .arrow; also .gz, .zst), or standard input.",
     ),
 ]
 InputFormat = Annotated[
@@ -47,7 +51,8 @@ InputFormat = Annotated[
     typer.Option("--format", help="What --input is, if its name does not say; standard input is txt: one text a line."),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows there (.csv, .tsv, .jsonl).")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the rows there (.csv, .tsv, .jsonl, .parquet)."),
 ]
 Column = Annotated[str, typer.Option("--column", help="Column of --input that holds the text.")]
 Version = Annotated[
@@ -68,28 +73,29 @@ def predict(
     """Label texts with the champion, or another version.
 
     Rows of a file keep their columns, and get [bold]predicted[/] and [bold]confidence[/]
-    (JSONL: [bold]scores[/] of all labels too). A row without a text gets none.
+    (JSONL, Parquet: [bold]scores[/] of all labels too). A row without a text gets none.
+    Lines that cannot be read are named and left out. A slow pipe gets each answer soon.
     """
     if bool(texts) == (input is not None):
         raise ConfigurationError(
             "give texts or --input, one of the two", where="predict", fix=f'freshtune predict {name} "some text"'
         )
     kind = _format(input, format)
-    # Found before the model is loaded: a wrong name, a missing column or a damaged line far down.
-    wanted = format_of(output_file.name, "--output") if output_file else None
-    total = None if input in {None, STDIN} else sum(1 for _ in read(str(input), kind, column))
+    # Found before the model is loaded: a wrong name, a missing column, a file that is cut off.
+    wanted = writable(format_of(output_file.name, "--output")) if output_file else None
+    total = None if input in {None, STDIN} else sum(isinstance(row, dict) for row in read(str(input), kind, column))
     runner = session.open_runner(name)
     records = iter([{column: text} for text in texts or ()]) if input is None else read(input, kind, column)
     # Rows that scroll over the terminal are progress enough.
     quiet = input is not None and output_file is None and sys.stdout.isatty()
     with nullcontext(discard) if quiet else watched([name], messages()) as sink:
         progress = Progress(name, sink)
-        predictor = _loaded(runner, version, progress)
-        labelled = _labelled(runner, predictor, records, column, progress, total)
+        labeller = _loaded(runner, version, progress)
+        labelled = _labelled(labeller, records, column, progress, total)
         if texts and not json and output_file is None:
-            shown = list(labelled)
+            shown = list(itertools.chain.from_iterable(labelled))
         else:
-            _write(labelled, output_file, _output_format(wanted, kind, json=json))
+            _write(labelled, output_file, _output_format(wanted, kind, json=json), labeller.predictor.labels)
             return
     _show(shown, column)
 
@@ -104,14 +110,12 @@ def _output_format(wanted: Format | None, kind: Format, *, json: bool) -> Format
     if wanted is not None:
         # A prediction does not fit into a line of text.
         return Format.CSV if wanted is Format.TXT else wanted
-    if json:
+    if json or kind in {Format.JSON, Format.PARQUET, Format.ARROW}:
         return Format.JSONL
     return Format.CSV if kind is Format.TXT else kind
 
 
-def _loaded(runner: Runner, version: int | None, progress: Progress) -> Predictor:
-    from assets.evaluation.predict import load  # imports transformers
-
+def _loaded(runner: Runner, version: int | None, progress: Progress) -> Labeller:
     registered = Registered.of(runner)
     model = registered.champion if version is None else registered.model(version)
     if model is None:
@@ -122,54 +126,38 @@ def _loaded(runner: Runner, version: int | None, progress: Progress) -> Predicto
             fix=f"freshtune run {runner.name}{refused if registered.models else ''}",
         )
     progress.message(f"loading {registered.said(model)}")
-    return load(runner.store.open("objects", model) / "model")
+    return Labeller.of(runner, model)
 
 
 def _labelled(
-    runner: Runner, predictor: Predictor, records: Iterator[Record], column: str, progress: Progress, total: int | None
-) -> Iterator[Record]:
-    """Rows with their predictions, a chunk at a time."""
-    from assets.evaluation.predict import predict as predict_texts  # imports transformers
-
-    cleaning = runner.config.cleaning
-    masked = _masking(cleaning.mask_pii)
-    blank = 0
-    # One bar for all rows; the predictor's own bars are of a chunk each.
+    labeller: Labeller, records: Iterator[Record | DataError], column: str, progress: Progress, total: int | None
+) -> Iterator[list[Record]]:
+    """Rows with their predictions, as many at a time as are there."""
+    blank = damaged = 0
     with progress.bar("predicting", total) as advance:
-        while chunk := list(itertools.islice(records, CHUNK)):
-            # As the texts were that the model was trained on.
-            texts = [
-                masked(normalise(record[column] or "", unicode=cleaning.unicode, whitespace=cleaning.whitespace))
-                for record in chunk
-            ]
-            there = [text for text in texts if text.strip()]
-            blank += len(texts) - len(there)
-            found = iter(_predicted(predictor, predict_texts(predictor, there, Progress("predict"))) if there else ())
-            for record, text in zip(chunk, texts, strict=True):
-                yield _joined(record, next(found) if text.strip() else dict.fromkeys(PREDICTED))
-            advance(len(chunk))
+        for arrived in arriving(records, CHUNK, WAIT):
+            rows = []
+            for record in arrived:
+                if isinstance(record, DataError):
+                    damaged += 1
+                    if damaged <= NAMED:
+                        progress.message(f"left out: {record.where}: {record.what}")
+                else:
+                    rows.append(record)
+            predictions = labeller.label([record[column] for record in rows])
+            blank += predictions.count(None)
+            yield [_joined(record, _fields(each)) for record, each in zip(rows, predictions, strict=True)]
+            advance(len(rows))
     if blank:
         progress.message(f"{blank:,} rows without a text were not predicted")
+    if damaged:
+        progress.message(f"{damaged:,} lines cannot be read as rows, and were left out")
 
 
-def _masking(kinds: Sequence[str] | None) -> Callable[[str], str]:
-    """What masks personal data in a text as cleaning does, or leaves it as it is."""
-    if kinds is None:
-        return str
-    from assets.cleaned.masking import finder, mask_text
-
-    find = finder(kinds)
-    return lambda text: mask_text(text, find)[0]
-
-
-def _predicted(predictor: Predictor, predictions: tuple[list[str], Any]) -> Iterator[Record]:
-    labels, scores = predictions
-    for label, row in zip(labels, scores.tolist(), strict=True):
-        yield {
-            "predicted": label,
-            "confidence": round(max(row), 6),
-            "scores": {name: round(score, 6) for name, score in zip(predictor.labels, row, strict=True)},
-        }
+def _fields(prediction: Prediction | None) -> Record:
+    if prediction is None:
+        return dict.fromkeys(PREDICTED)
+    return dict(zip(PREDICTED, (prediction.label, prediction.confidence, dict(prediction.scores)), strict=True))
 
 
 def _joined(record: Record, predicted: Mapping[str, Any]) -> Record:
@@ -183,11 +171,14 @@ def _joined(record: Record, predicted: Mapping[str, Any]) -> Record:
     return {**record, **predicted}
 
 
-def _write(records: Iterable[Record], path: Path | None, kind: Format) -> None:
+def _write(chunks: Iterable[Sequence[Record]], path: Path | None, kind: Format, labels: Sequence[str]) -> None:
     with ExitStack() as stack:
-        write = writer(sys.stdout if path is None else stack.enter_context(written(path)), kind)
-        for record in records:
-            write(record)
+        stream = sys.stdout if path is None else stack.enter_context(written(path, binary=kind is Format.PARQUET))
+        write = stack.enter_context(writer(stream, kind, labels))
+        for chunk in chunks:
+            write(chunk)
+            # Whoever reads this line by line shall not wait for a full buffer.
+            stream.flush()
 
 
 def _show(records: Iterable[Record], column: str) -> None:

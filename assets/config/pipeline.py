@@ -6,18 +6,20 @@ frozen and refuses fields that it does not know.
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.automation import Freshness, Schedule, Sensor
+from assets.config.evaluation import Evaluation
+from assets.config.predictions import Predictions
 from assets.config.registry import Registry
 from assets.config.section import Section
 from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
 from assets.config.training import Training
+from assets.config.values import distinct, known_encoding
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 MetricName = Literal["accuracy", "f1_macro", "precision_macro", "recall_macro"]
@@ -26,23 +28,6 @@ PLACES = ("files", "sql", "huggingface")
 PersonalData = Literal["email", "phone", "credit_card", "iban", "ip_address", "url"]
 OWN_COLUMNS = {"row_id", "text", "label", "group", "count", "side", "text_stripped", "text_script", "text_language"}
 """Names of columns that the steps add; no column of the source may be carried along under them."""
-
-
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    repeated = sorted({value for value in values if values.count(value) > 1})
-    if repeated:
-        raise ValueError(f"repeated: {', '.join(repeated)}; fix: name each once")
-    return values
-
-
-def _known_encoding(value: str) -> str:
-    try:
-        codecs.lookup("utf-8" if value == "auto" else value)
-    except LookupError:
-        raise ValueError(
-            f"{value!r} is no encoding that Python knows; auto, or for instance utf-8, latin-1, cp1252"
-        ) from None
-    return value
 
 
 def _script_or_language(value: str) -> str:
@@ -73,7 +58,7 @@ class ClassificationTask(Section):
 
     type: Literal["classification"] = "classification"
     """What kind of task it is."""
-    labels: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(_distinct)]
+    labels: Annotated[tuple[str, ...], Field(min_length=2), AfterValidator(distinct)]
     """Every label that may occur, at least two, in the model's order; rows with another label go to quarantine."""
 
 
@@ -84,7 +69,7 @@ class Columns(Section):
     """Column that holds the text."""
     label: str = "label"
     """Column that holds the label."""
-    keep: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()
+    keep: Annotated[tuple[str, ...], AfterValidator(distinct)] = ()
     """Further columns to carry along as text, for expectations and for tracing."""
 
     @model_validator(mode="after")
@@ -111,12 +96,12 @@ class Source(Section):
     format: Literal["auto", "csv", "tsv", "json", "jsonl", "parquet", "arrow", "label_studio"] = "auto"
     """What the files are, each plain or compressed by gzip or zstd; `auto` goes by the ending of each name, that before
     `.gz` or `.zst`. `json` is one array of objects, `arrow` also streams and Feather, `label_studio` its export."""
-    names: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    names: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(distinct)] | None = None
     """Column names of CSV and TSV files that have no header line. Commas, tabs, semicolons or bars divide a CSV file,
     whichever give the columns; tabs a TSV file."""
     quoting: Literal["auto", "minimal", "none"] = "auto"
     """Whether `"` quotes fields of CSV and TSV files; `auto`: in CSV yes, in TSV no."""
-    encoding: Annotated[str, AfterValidator(_known_encoding)] = "auto"
+    encoding: Annotated[str, AfterValidator(known_encoding)] = "auto"
     """Encoding of text files (a byte order mark is taken off). `auto`: what the byte order mark says, else UTF-8, also
     where up to a tenth of the lines are not (they go to quarantine), else what the bytes surely are, else an error."""
     columns: Columns = Columns()
@@ -192,7 +177,7 @@ class Validation(Section):
         Annotated[
             tuple[Annotated[str, AfterValidator(_script_or_language)], ...],
             Field(min_length=1),
-            AfterValidator(_distinct),
+            AfterValidator(distinct),
         ]
         | None
     ) = None
@@ -222,7 +207,7 @@ class Cleaning(Section):
     """Unicode normal form, or null for none."""
     whitespace: bool = True
     """Whether runs of white space become one space and both ends are trimmed."""
-    mask_pii: Annotated[tuple[PersonalData, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    mask_pii: Annotated[tuple[PersonalData, ...], Field(min_length=1), AfterValidator(distinct)] | None = None
     """Kinds of personal data that are replaced by their names, as in `<EMAIL>`, or null; needs the extra `pii`."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """When two texts are grouped, or null for exact duplicates only."""
@@ -288,6 +273,13 @@ class Gate(Section):
     the 95 % interval of the difference lies above `margin`; `not_worse`: the 90 % interval above minus `margin`."""
     margin: Share | None = None
     """Margin of `promote_if`; null: 0 for `better`, 0.01 for `not_worse`."""
+    servable: bool | None = None
+    """Whether the saved model must load in a clean process, by transformers alone, and answer as recorded on up to 200
+    test rows. Takes about 10 seconds."""
+    max_size_mb: Annotated[float, Field(gt=0.0)] | None = None
+    """Most MB (10^6 bytes) that the saved model may have."""
+    max_latency_ms: Annotated[float, Field(gt=0.0)] | None = None
+    """Most milliseconds that a single row may take, in 95 % of the rows, on the machine that runs the gate."""
 
     @model_validator(mode="after")
     def _margin_of_something(self) -> Self:
@@ -357,6 +349,8 @@ class Pipeline(Section):
     """How rows are shared out."""
     training: Training = Training()
     """How the model is fine-tuned."""
+    evaluation: Evaluation = Evaluation()
+    """What is looked at on the test side, and how scores become decisions."""
     gate: Gate = Gate()
     """When a challenger becomes the champion."""
     registry: Registry = Registry()
@@ -365,6 +359,8 @@ class Pipeline(Section):
     """When new rows count as different from the champion's, or null for no comparison; `{}` has sound values."""
     quality: Quality | None = None
     """When the champion is too bad on newly labelled rows, or null for no measurement."""
+    predictions: Predictions | None = None
+    """What the champion is to label whenever there is more of it, or null for nothing."""
     schedule: Schedule | None = None
     """When to run without being asked, or null."""
     sensor: Sensor | None = Sensor()
@@ -404,6 +400,24 @@ class Pipeline(Section):
         for field, column in (("id", self.cleaning.id), ("newest_by", self.cleaning.newest_by)):
             if column is not None and column not in kept:
                 raise ValueError(f"cleaning.{field}: {_not_kept(column, kept)}")
+        return self
+
+    @model_validator(mode="after")
+    def _sliced_by_what_is_kept(self) -> Self:
+        kept = self.source.columns.keep
+        for at, each in enumerate(self.evaluation.slices or ()):
+            if each.column is not None and each.column not in kept:
+                raise ValueError(f"evaluation.slices[{at}].column: {_not_kept(each.column, kept)}")
+        return self
+
+    @model_validator(mode="after")
+    def _threshold_of_labels_of_the_task(self) -> Self:
+        named = set() if self.evaluation.threshold is None else self.evaluation.threshold.labels()
+        if unknown := sorted(named - set(self.task.labels)):
+            raise ValueError(
+                f"evaluation.threshold: {', '.join(unknown)} is not among task.labels: {', '.join(self.task.labels)}; "
+                "fix: name one that is"
+            )
         return self
 
     @model_validator(mode="before")

@@ -46,7 +46,7 @@ class Difference:
 
 
 def metric_intervals(
-    true: npt.ArrayLike, predicted: npt.ArrayLike, classes: int, level: float = 0.95
+    true: npt.ArrayLike, predicted: npt.ArrayLike, classes: int, level: float = 0.95, averaged: int | None = None
 ) -> dict[str, tuple[float, float]]:
     """Intervals of accuracy and of the macro averages.
 
@@ -55,6 +55,7 @@ def metric_intervals(
         predicted: code of what was predicted, shape [rows].
         classes: how many labels there are; macro averages are over all of them, 0 where one is undefined.
         level: probability with which an interval holds the true value.
+        averaged: macro averages are over only the first so many labels, as where a part of the rows lacks some.
 
     Returns:
         Metric → lower and upper limit, both within [0, 1]. Without rows nothing is known: (0, 1).
@@ -66,7 +67,7 @@ def metric_intervals(
     intervals = {"accuracy": _pair(wilson(np.float64(right), len(true), level))}
     cells, counts = _distinct(true, predicted, classes=classes)
     for metric in METRICS[1:]:
-        intervals[metric] = _pair(macro_interval(metric, cells, counts, classes, level))
+        intervals[metric] = _pair(macro_interval(metric, cells, counts, classes, level, averaged))
     return intervals
 
 
@@ -142,7 +143,12 @@ def _upper(b: Numbers, c: Numbers, rows: int, z: float) -> Numbers:
 
 
 def macro_interval(
-    metric: str, cells: tuple[Codes, ...], counts: Numbers, classes: int, level: float = 0.95
+    metric: str,
+    cells: tuple[Codes, ...],
+    counts: Numbers,
+    classes: int,
+    level: float = 0.95,
+    averaged: int | None = None,
 ) -> tuple[Numbers, Numbers]:
     """Interval of a macro average.
 
@@ -152,6 +158,7 @@ def macro_interval(
         counts: rows of each cell, shape [samples, cells]: intervals of many samples are made at once.
         classes: how many labels there are.
         level: probability with which the interval holds the true value.
+        averaged: the average is over only the first so many labels.
 
     Returns:
         Lower and upper limits, shape [samples], within [0, 1].
@@ -162,7 +169,7 @@ def macro_interval(
     more = (np.concatenate([diagonal, own]), np.concatenate([diagonal, other]))
     added = np.concatenate([np.full(classes, share), np.full(len(own), share / (classes - 1))])
     true, said, counts = _with(cells, more, counts, added)
-    value, influence = _macro(metric, true, said, counts, classes)
+    value, influence = _macro(metric, true, said, counts, classes, averaged)
     half = _half(influence, counts, level)
     return np.clip(value - half, 0, 1), np.clip(value + half, 0, 1)
 
@@ -191,7 +198,9 @@ def macro_difference(
     return np.clip(one - two - half, -1, 1), np.clip(one - two + half, -1, 1)
 
 
-def _macro(metric: str, true: Codes, said: Codes, counts: Numbers, classes: int) -> tuple[Numbers, Numbers]:
+def _macro(
+    metric: str, true: Codes, said: Codes, counts: Numbers, classes: int, averaged: int | None = None
+) -> tuple[Numbers, Numbers]:
     """A macro average, shape [samples], and its influence function, shape [samples, cells]."""
     rows = counts.sum(axis=1, keepdims=True)
     right = true == said
@@ -200,11 +209,13 @@ def _macro(metric: str, true: Codes, said: Codes, counts: Numbers, classes: int)
     base = weight[0] * _sums(counts, true, classes) + weight[1] * _sums(counts, said, classes)
     # A label with neither rows nor predictions counts 0 and does not vary.
     inverse = np.divide(1, base, out=np.zeros_like(base), where=base > 0)
+    averaged = classes if averaged is None else averaged
+    inverse[:, averaged:] = 0
     each = sum(weight) * hits * inverse
     pull = each * inverse
     influence = sum(weight) * np.where(right, inverse[:, true], 0)
     influence = influence - weight[0] * pull[:, true] - weight[1] * pull[:, said]
-    return each.mean(axis=1), influence * rows / classes
+    return each.sum(axis=1) / averaged, influence * rows / averaged
 
 
 def _half(influence: Numbers, counts: Numbers, level: float) -> Numbers:

@@ -209,6 +209,9 @@ def _refuse_gap(runner: Runner, name: str, selected: Sequence[str]) -> None:
         ConfigurationError: if a step before it was made from something that is not what stands now.
     """
     *before, step = runner.closure(name)
+    if not step.inputs:
+        # What it comes after may be anything: it reads nothing of theirs.
+        return
     stands = {each.name: record for each in before if (record := runner.stands_for(each)) is not None}
     moved = {*step.inputs, *selected} & stands.keys()
     for each, record in stands.items():

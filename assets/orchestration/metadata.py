@@ -73,13 +73,8 @@ def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
     # A step may measure something by a name that stands for the whole step here, such as its training's seconds.
     own = {name: value for name, value in result.measurements.items() if name not in first | last}
     # No row's text is in a database, but for so many as the YAML allows.
-    own[SAMPLES] = own.get(SAMPLES, [])[: _samples_allowed(runner)]
+    own[SAMPLES] = own.get(SAMPLES, [])[: runner.config.evaluation.samples]
     return first | measured(own) | last
-
-
-def _samples_allowed(runner: Runner) -> int:
-    evaluation = getattr(runner.config, "evaluation", None)
-    return 0 if evaluation is None else int(evaluation.samples)
 
 
 def measured(measurements: Mapping[str, Any]) -> dict[str, Value]:

@@ -55,6 +55,10 @@ def asset_key(runner: Runner, name: str) -> dg.AssetKey:
     return dg.AssetKey([runner.name, name])
 
 
+def _comes_after(step: Step, *, first: bool = False) -> tuple[str, ...]:
+    return (*step.inputs, *step.after, *((SOURCE,) if first else ()))
+
+
 def _source_asset(open_runner: OpenRunner, runner: Runner, watch: Watch) -> dg.AssetsDefinition:
     first = runner.chain[0]
     spec = dg.AssetSpec(
@@ -94,7 +98,7 @@ def _asset(open_runner: OpenRunner, runner: Runner, step: Step, watch: Watch) ->
 
     @dg.asset(
         key=key,
-        deps=[asset_key(runner, name) for name in (*step.inputs, *((SOURCE,) if reads_source else ()))],
+        deps=[asset_key(runner, name) for name in _comes_after(step, first=reads_source)],
         group_name=runner.name,
         kinds=set(step.kinds),
         description=step.description,
@@ -168,7 +172,7 @@ def _sample_job(open_runner: OpenRunner, runner: Runner, watch: Watch) -> dg.Job
         @dg.op(
             name=f"{runner.name}_sample__{step.name}",
             description=step.description,
-            ins={name: dg.In(dg.Nothing) for name in step.inputs},
+            ins={name: dg.In(dg.Nothing) for name in _comes_after(step)},
             out=dg.Out(dg.Nothing),
             pool=GPU_POOL if step.accelerator else None,
         )
@@ -184,7 +188,7 @@ def _sample_job(open_runner: OpenRunner, runner: Runner, watch: Watch) -> dg.Job
         description=f"Tries {runner.name} on as many rows as the tag {SAMPLE_TAG} says, apart from all other results.",
         node_defs=list(ops.values()),
         dependencies={
-            ops[step.name].name: {name: dg.DependencyDefinition(ops[name].name) for name in step.inputs}
+            ops[step.name].name: {name: dg.DependencyDefinition(ops[name].name) for name in _comes_after(step)}
             for step in runner.chain
         },
     ).to_job(tags={SAMPLE_TAG: str(SAMPLE_ROWS)}, executor_def=dg.in_process_executor)

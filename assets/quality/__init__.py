@@ -22,12 +22,13 @@ def champion(
 ) -> dict[str, tuple[str, ...]]:
     """What the step reads of the promotion log: the champion, the splits that it was made from, and those after them.
 
-    `champion` is the model, as `assets.drift` finds it; `later_splits` are those that were seen since, in their order,
+    `champion` is the model, as `assets.drift` finds it; `champion_evaluation` says how its scores become answers;
+    `later_splits` are those that were seen since, in their order,
     without those that stand now.
     """
     model = log.outgrown(entries, inputs["splits"])
     if model is None:
-        return {"champion": (), "champion_splits": (), "later_splits": ()}
+        return {"champion": (), "champion_evaluation": (), "champion_splits": (), "later_splits": ()}
     decided = [entry.fields for entry in entries if entry.fields["kind"] == "decision"]
     made_from = dict.fromkeys(fields["inputs"]["splits"] for fields in decided if fields["challenger"] == model)
     if stood is not None and stood["champion"] == model:
@@ -37,7 +38,13 @@ def champion(
         first = next(at for at, fields in enumerate(decided) if fields["challenger"] == model)
         later = dict.fromkeys(fields["inputs"]["splits"] for fields in decided[first:])
     others = tuple(splits for splits in later if splits not in {*made_from, inputs["splits"]})
-    return {"champion": (model,), "champion_splits": tuple(made_from), "later_splits": others}
+    evaluation = log.evaluation(entries, model)
+    return {
+        "champion": (model,),
+        "champion_evaluation": () if evaluation is None else (evaluation,),
+        "champion_splits": tuple(made_from),
+        "later_splits": others,
+    }
 
 
 def _holds(measurements: Measurements, _config: Any) -> Outcome:

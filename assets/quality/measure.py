@@ -32,7 +32,8 @@ def measure(
         quality.png: the metric of each batch with its interval, and the floor; where something was measured.
 
     Args:
-        build: input `splits`; external inputs `champion`, `champion_splits` and `later_splits`.
+        build: input `splits`; external inputs `champion`, `champion_evaluation`, `champion_splits` and
+            `later_splits`.
         labels: names of the classes, in the model's order.
         metric: metric of the comparison.
         floor: least value of the metric that is well.
@@ -89,6 +90,8 @@ def _missing(build: Build, labels: Sequence[str]) -> str:
         return "no champion yet that was made from other rows"
     if champion.lost:
         return "the store has lost the champion"
+    if build.externals["champion_evaluation"].lost:
+        return "the store has lost the champion's evaluation, which says how it answers"
     if made_from.lost:
         return "the store has lost the rows that the champion was made from"
     assert build.stored is not None
@@ -111,13 +114,15 @@ def _scored(
         inputs=splits,
         environment=("pyarrow:major",),
     )
+    evaluations = build.externals["champion_evaluation"].objects
+    decided = {"evaluation": evaluations[0]} if evaluations else {}
     matrices = []
     for at in range(len(arrived.measurements["rows"])):
         rows = build.part("assets.quality.arrivals:batch", {"at": at}, inputs={"arrivals": arrived.digest})
         answers = build.part(
             "assets.evaluation.batch:answer",
             {"labels": list(labels)},
-            inputs={"model": champion, "rows": rows.digest},
+            inputs={"model": champion, "rows": rows.digest, **decided},
             environment=("torch", "transformers", "tokenizers"),
         )
         matrices.append(_confusion(answers, labels))

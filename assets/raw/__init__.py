@@ -38,6 +38,7 @@ STEP = Step(
         "source.labels",
         "source.mode",
         "splits.frozen",
+        "evaluation.source_files",
         "run.sample",
     ),
     remembers=True,

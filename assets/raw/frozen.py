@@ -42,15 +42,25 @@ def frozen_rows(
     """
     if declared["files"] is None:
         return _by_value(shards, declared["column"], declared["value"])
-    wanted = _matched(files, declared["files"])
+    return rows_of_files(shards, ids, _matched(files, declared["files"]))
+
+
+def rows_of_files(shards: Sequence[Path], ids: Ids, wanted: set[str]) -> npt.NDArray[np.bool_]:
+    """For each row of the shards, in their order, whether it lies in one of some files, wherever it was read first.
+
+    Args:
+        shards: folders of the shards.
+        ids: identifier of each of their rows.
+        wanted: digests of the files.
+    """
     found = []
     for shard in shards:
         digests = [sha256 for sha256, _ in files_of(shard)]
         places = read_tables([shard], "places.feather", ["row", "file"])
         row, file = (places[name].to_numpy() for name in ("row", "file"))
-        of_test = np.array([sha256 in wanted for sha256 in digests], bool)[file]
+        of_files = np.array([sha256 in wanted for sha256 in digests], bool)[file]
         rows = np.zeros(read_tables([shard], "ids.feather").num_rows, bool)
-        rows[row[of_test & (row >= 0)]] = True
+        rows[row[of_files & (row >= 0)]] = True
         found.append(rows)
     return among(ids, ids[np.concatenate(found)])
 

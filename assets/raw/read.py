@@ -17,6 +17,7 @@ from assets.raw.kinds import format_of
 from assets.raw.memory import Memory, Mode, remembered
 from assets.raw.rows import COLUMNS, FROZEN, GONE, RETAINED, files_of, frozen_ids, shard_ids, write_order
 from assets.raw.shard import together
+from assets.raw.sources_of_rows import write_sources
 from assets.store.digests import write_json
 from assets.store.links import write_links
 from assets.store.tables import (
@@ -59,6 +60,7 @@ def read(
     labels: dict[str, str] | None,
     mode: Mode,
     frozen: Mapping[str, Any] | None,
+    source_files: Sequence[str] | None = None,
     sample: int | None,
 ) -> Measurements:
     """Parse the source's files.
@@ -68,6 +70,7 @@ def read(
             remembered (`gone`), and the names of further `columns`, where there are any.
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
         frozen.parquet: row_id of the rows of the frozen test set, in order; only where one is declared.
+        sources.parquet: row_id of the rows of each pattern of files; only where evaluation slices by them.
         layout/: links `shards` (see `assets.raw.shard.parse`), and those of them that `assets.raw.memory` made: `gone`
             and `retained`; rows.feather with `kept` for each row of the shards; order.feather (see `in_order`).
 
@@ -84,6 +87,7 @@ def read(
         labels: labels as the source has them → labels of the task, or None.
         mode: what becomes of rows whose file is gone: `mirror` or `append`.
         frozen: which rows are the frozen test set: `files`, or `column` and `value`; or None.
+        source_files: patterns of files that evaluation slices by, or None.
         sample: keep only so many rows, those with the lowest row_id, or None.
 
     Returns:
@@ -135,6 +139,8 @@ def read(
     order = firsts[kept[firsts]]
     write_order(build.content, order)
     _write(build, shards, memory, ids[order], kept, rejected, gone, columns["keep"])
+    if source_files is not None:
+        write_sources(build, shards, memory, ids, kept, source_files)
     renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
     if renamed:
         build.progress.message(f"{renamed:,} rows have a label that source.labels renames")

@@ -18,6 +18,8 @@ from assets.store.tables import Ids, as_ids, from_hexadecimal, hexadecimal, orde
 
 FROZEN = "frozen.parquet"
 """File with the `row_id` of every row of the frozen test set, where one is declared."""
+SOURCES = "sources.parquet"
+"""File with the rows of each pattern of files that evaluation slices by, where it does."""
 GONE = "gone"
 """Link to the shard of which only the texts count, those of rows that are gone: see `assets.raw.memory`. It is one of
 the links `shards` too, and none of its rows counts."""
@@ -96,6 +98,15 @@ def frozen_ids(raw: Path) -> Ids:
         raw: content of the step, of a configuration that declares such a set.
     """
     return from_hexadecimal(pq.read_table(raw / FROZEN)["row_id"].to_pylist())
+
+
+def read_sources(raw: Path) -> pa.Table:
+    """Which rows lie in files of which pattern: files (the pattern), row_id (hexadecimal); in this order.
+
+    Args:
+        raw: content of the step, of a configuration that slices by source.
+    """
+    return pq.read_table(raw / SOURCES)
 
 
 def read_rows(raw: Path, where: npt.NDArray[np.bool_] | None = None) -> pa.Table:

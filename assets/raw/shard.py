@@ -47,11 +47,13 @@ def parse(
     encoding: str,
     wanted: Sequence[str],
     labels: Mapping[str, str] | None = None,
+    labelled: bool = True,
 ) -> Measurements:
     """Parse files of one format.
 
     Content:
-        rows.feather: text, label, further columns; each distinct row once, in the order in which they were read.
+        rows.feather: text, label (where there are labels), further columns; each distinct row once, in the order in
+            which they were read.
         ids.feather: row_id of each row.
         rejected.feather: row_id, line_text, reason, detail of each distinct line that is no row.
         places.feather: for every line that was read `row` (index of its row, or -1 - index of the rejected line),
@@ -66,6 +68,7 @@ def parse(
         encoding: of text files, or `auto`.
         wanted: columns that hold the text, the label, and whatever else is carried along.
         labels: label as the files have it → label that the row gets, or None.
+        labelled: whether the second of the wanted columns is the label; else the files need none.
 
     Returns:
         rows, rejected; renamed (rows read whose label was) where there are labels.
@@ -75,7 +78,8 @@ def parse(
         ConfigurationError: the encoding does not exist.
         TransientError: a file changed after it was looked at.
     """
-    columns = ["text", "label", *list(wanted)[2:]]
+    named = ["text", "label"] if labelled else ["text"]
+    columns = [*named, *list(wanted)[len(named) :]]
     parsed: list[Parsed] = []
     wrong: list[DataError] = []
     files = build.externals["files"].files

@@ -51,7 +51,7 @@ def observe(config: Pipeline, index: FileIndex) -> dict[str, Observation]:
         from assets.raw.huggingface import look as look_at_dataset
 
         return _seen(source.huggingface.name, look_at_dataset(source.huggingface, index))
-    return _seen(", ".join(source.files), _in_files(source.files, index, may_be_gone=source.mode == "append"))
+    return _seen(", ".join(source.files), in_files(source.files, index, may_be_gone=source.mode == "append"))
 
 
 def _seen(location: str, files: Iterable[ObservedFile]) -> dict[str, Observation]:
@@ -60,7 +60,8 @@ def _seen(location: str, files: Iterable[ObservedFile]) -> dict[str, Observation
     return {"source": Observation(kind="source", location=location, digest=digest, files=files)}
 
 
-def _in_files(entries: Sequence[str], index: FileIndex, *, may_be_gone: bool) -> Iterable[ObservedFile]:
+def in_files(entries: Sequence[str], index: FileIndex, *, may_be_gone: bool) -> Iterable[ObservedFile]:
+    """Look at the files that paths, patterns and URLs mean, each once; see `observe`."""
     root = project_root()
     found: dict[str, ObservedFile] = {}
     for entry in entries:

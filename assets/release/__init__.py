@@ -1,6 +1,7 @@
 """Release: the gate decides about the challenger, the promotion log keeps it, MLflow is brought in line with the log.
 
 - `decide` compares (`gate`) and says why: `decision.json`, `card.md`, and in the trace `report.html`.
+- `serving` loads the saved model in a clean process, and measures size and latency.
 - `log` reads the promotion log and makes the entries of a person: promote, rollback, adopt.
 - `registry` makes one MLflow model version for each challenger and sets the aliases; `by_hand` says what somebody
   changed there; `webhook` tells of a model that came into use.
@@ -27,6 +28,9 @@ STEP = Step(
         "gate.below_champion",
         "gate.promote_if",
         "gate.margin",
+        "gate.servable",
+        "gate.max_size_mb",
+        "gate.max_latency_ms",
     ),
     decides=True,
     settle="assets.release.registry:settle",

@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from assets.errors import DamagedError
-from assets.release import gate, log, report
+from assets.release import gate, log, report, serving
 from assets.release.account import row_account
 from assets.store.step import Build, Measurements
 
@@ -53,6 +53,9 @@ def decide(
     below_champion: float | None,
     promote_if: str | None,
     margin: float | None,
+    servable: bool | None,
+    max_size_mb: float | None,
+    max_latency_ms: float | None,
 ) -> Measurements:
     """Decide whether the challenger becomes the champion.
 
@@ -64,6 +67,9 @@ def decide(
         below_champion: how much worse than the champion on the same rows it may be, or None.
         promote_if: `better` or `not_worse`: what the interval of the difference to the champion must prove, or None.
         margin: margin of that, or None: `gate.MARGINS`.
+        servable: see `serving.conditions`; so are the following.
+        max_size_mb: most MB of the saved model, or None.
+        max_latency_ms: most milliseconds for a single row, or None.
 
     Returns:
         `decision`, `champion` (digest after it, or None), `comparisons`, `metrics` and `account` (of rows).
@@ -79,6 +85,7 @@ def decide(
         comparisons = [
             gate.of_unknown_rows(each) if each.name in {"champion", "proven"} else each for each in comparisons
         ]
+    comparisons += serving.conditions(build, servable=servable, max_size_mb=max_size_mb, max_latency_ms=max_latency_ms)
     if gone := log.rolled_back(build.log):
         comparisons.append(gate.not_rolled_back(was_rolled_back=challenger in gone))
     verdict = gate.decide(challenger, before, comparisons)

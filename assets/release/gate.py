@@ -31,10 +31,10 @@ class Comparison:
     """One condition that the challenger meets or not.
 
     Attributes:
-        name: `floor`, `baseline`, `champion`, `proven` or `rolled_back`.
+        name: `floor`, `baseline`, `champion`, `proven`, `rolled_back`, `servable`, `size` or `latency`.
         passed: whether it is met.
-        value: the challenger's metric, or None where no number decides.
-        limit: the least value that passes, or None.
+        value: the challenger's metric, MB or milliseconds, or None where no number decides.
+        limit: the least value that passes, of MB and milliseconds the largest, or None.
         message: one sentence with the numbers.
         difference: challenger's metric minus the champion's, where an interval of it decides; so for the following.
         interval: its lower and upper limit.

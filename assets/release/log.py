@@ -69,6 +69,12 @@ def decisions(entries: Sequence[LogEntry], model: str) -> list[Mapping[str, Any]
     ]
 
 
+def evaluation(entries: Sequence[LogEntry], model: str) -> str | None:
+    """Content digest of the evaluation that the latest decision about a model went by, or None without one."""
+    found = decisions(entries, model)
+    return found[-1]["inputs"].get("evaluation") if found else None
+
+
 def told(entries: Sequence[LogEntry], model: str) -> Mapping[str, Any] | None:
     """Fields of the latest entry that says what a model is: a decision about it, or its adoption; None if unknown."""
     found = (entry.fields for entry in reversed(entries) if entry.fields["kind"] in {"decision", "adopt"})

@@ -43,6 +43,9 @@ _CONDITIONS = {
     "champion": "Not worse than the champion",
     "proven": "Proven against the champion",
     "rolled_back": "Was not rolled back",
+    "servable": "Loads without freshtune",
+    "size": "Size",
+    "latency": "Latency",
 }
 
 Json = dict[str, Any]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -193,13 +194,13 @@ class Runner:
         wanted = {to}
         for step in reversed(self.chain):
             if step.name in wanted:
-                wanted |= set(step.inputs)
+                wanted |= {*step.inputs, *step.after}
         return [step for step in self.chain if step.name in wanted]
 
     def _plan_step(self, step: Step, known: Mapping[str, str]) -> StepPlan:
         standing = self.stands_for(step)
         seconds = standing.seconds if standing else None
-        unknown = [name for name in step.inputs if name not in known]
+        unknown = [name for name in (*step.inputs, *step.after) if name not in known]
         inputs = {name: known.get(name, "") for name in step.inputs}
         made = self._made(step, inputs)
         waiting = tuple(Reason("input", name) for name in unknown)
@@ -457,8 +458,12 @@ class Runner:
         record, _ = self._get_or_build(step, self._made(step, {each: known[each] for each in step.inputs}))
         return self.store.open("objects", record.content)
 
+    def _before_deciding(self) -> list[Step]:
+        """The steps that come before the one that decides; what comes after it is no part of a decision."""
+        return list(takewhile(lambda step: not step.decides, self.chain))
+
     def _stood(self) -> dict[str, str]:
-        records = {step.name: self.stands_for(step) for step in self.chain if not step.decides}
+        records = {step.name: self.stands_for(step) for step in self._before_deciding()}
         return {name: record.content for name, record in records.items() if record is not None}
 
     def _decide(self, step: Step, made: Made, standing: Record | None, reasons: tuple[Reason, ...]) -> Record:
@@ -481,9 +486,7 @@ class Runner:
         while True:
             entries = self.store.log(self.environment, self.name)
             after = self.store.record(made.key)
-            stand = {
-                each.name: found for each in self.chain if not each.decides and (found := self.standing(each.name))
-            }
+            stand = {each.name: found for each in self._before_deciding() if (found := self.standing(each.name))}
             call = partial(self._call_deciding, step, made, entries, stand)
             record = publish(self.store, made, call, work=self._work(made.key), after=after)
             decision = json.loads((self.store.open("objects", record.content) / "decision.json").read_bytes())

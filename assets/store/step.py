@@ -217,6 +217,8 @@ class Step:
         preflight: `module:function` called with the same arguments before anything runs, to find errors of the
             configuration that reading it does not show.
         inputs: names of the steps whose content it reads.
+        after: names of the steps that it comes after although it reads nothing of their content: what they do shows in
+            the promotion log.
         wanted: from the configuration to whether the chain has the step; None: always.
         optional: inputs that it reads only if the configuration says so: name → from the configuration to whether.
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
@@ -249,6 +251,7 @@ class Step:
     description: str
     function: str
     inputs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     wanted: Callable[[Any], bool] | None = None
     optional: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     preflight: str | None = None

@@ -200,7 +200,7 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
         ),
         (
             "gate: {epochs: 1}",
-            "9: gate.epochs: there is no such field; accepted: metric, floor, above_baseline, below_champion, promote_if, margin; fix: did you mean training.epochs?",
+            "9: gate.epochs: there is no such field; accepted: metric, floor, above_baseline, below_champion, promote_if, margin, servable, max_size_mb, max_latency_ms; fix: did you mean training.epochs?",
         ),
         (
             "sensor: {zzz: 1}",

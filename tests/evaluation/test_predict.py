@@ -11,6 +11,7 @@ from assets.errors import DataError
 from assets.evaluation.predict import load, predict
 from assets.progress import Event, Progress
 from assets.tasks.classification import pretrained
+from assets.tasks.device import choose_device, choose_precision
 from assets.tasks.loading import load_tokenizer
 from tests.tiny import LABELS, make_base_model, make_rows
 
@@ -35,7 +36,7 @@ def test_each_text_gets_a_label_and_probabilities_whatever_stands_beside_it(fold
     assert labels == [LABELS[at] for at in scores.argmax(axis=1)]
     for at in (0, 35, 70):
         np.testing.assert_allclose(predict(predictor, [texts[at]], Progress("predict"))[1][0], scores[at], atol=1e-6)
-    assert [event["completed"] for event in events if event["kind"] == "advance"] == [64, 71]
+    assert [event["completed"] for event in events if event["kind"] == "advance"] == [16, 71]
 
 
 def test_no_texts(folder: Path) -> None:
@@ -55,3 +56,8 @@ def test_damaged_weights(folder: Path, tmp_path: Path) -> None:
         (tmp_path / path.name).write_bytes(path.read_bytes()[:5000])
     with pytest.raises(DataError, match="no trained model can be loaded"):
         load(tmp_path)
+
+
+def test_what_is_recorded_is_float32_and_only_who_asks_gets_what_is_fast(folder: Path) -> None:
+    assert load(folder).precision == "float32"
+    assert load(folder, "auto").precision == choose_precision("auto", choose_device())

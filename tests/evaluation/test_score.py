@@ -14,13 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import DataError
-from assets.evaluation import STEP
-from assets.evaluation.score import by_name, confident_errors, draw_confusion, score
+from assets.evaluation import STEP, plots
+from assets.evaluation.score import by_name, confident_errors, score
 from assets.store.digests import digest_content
 from assets.store.step import Build
 from assets.store.store import Store
 from assets.tasks.classification import metrics, pretrained
-from assets.tasks.inputs import Side
 from assets.tasks.loading import load_tokenizer
 from tests.conftest import MakeBuild
 from tests.tiny import LABELS, make_base_model, make_rows, make_splits
@@ -47,9 +46,9 @@ def write_model(folder: Path, base: Path, labels: Sequence[str]) -> Path:
 
 
 @pytest.fixture
-def make_scoring(make_build: MakeBuild, splits: Path, base: Path, tmp_path: Path) -> Any:
+def make_scoring(make_build: MakeBuild, splits: Path, base: Path, tmp_path: Path, publish: Any) -> Any:
     def make(labels: Sequence[str]) -> Build:
-        model = write_model(tmp_path / "-".join(labels), base, labels)
+        model = publish(write_model(tmp_path / "-".join(labels), base, labels))
         return make_build({"model": model, "splits": splits})
 
     return make
@@ -77,7 +76,8 @@ def test_everything_written_agrees(make_scoring: Any) -> None:
     assert all(row["predicted"] == LABELS[int(np.argmax(row["scores"]))] for row in rows)
     written = json.loads((build.content / "metrics.json").read_text())
     expected = metrics([row["label"] for row in rows], [row["predicted"] for row in rows], LABELS)
-    assert {name: value for name, value in written.items() if name != "baseline"} == expected
+    assert {name: value for name, value in written.items() if name not in {"baseline", "intervals"}} == expected
+    assert all(low <= written[name] <= high for name, (low, high) in written["intervals"].items())
     assert written["baseline"]["rows"] == 80
     assert written["baseline"]["f1_macro"] > written["f1_macro"], "the model is not trained"
     errors = json.loads((build.content / "errors.json").read_text())
@@ -85,7 +85,12 @@ def test_everything_written_agrees(make_scoring: Any) -> None:
     assert errors
     assert len(errors) == min(50, len(wrong))
     assert all(wrong[error["row_id"]] == error["predicted"] for error in errors)
-    assert found == {**written, "errors": errors[:10]}
+    assert {name: found[name] for name in written} == written
+    assert [{**told, "text": error["text"]} for told, error in zip(found["errors"], errors, strict=False)] == errors[
+        :10
+    ]
+    assert not any("text" in told for told in found["errors"])
+    assert (build.trace / "reliability.png").read_bytes().startswith(b"\x89PNG")
     assert (build.trace / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -123,20 +128,25 @@ def test_scores_of_labels_that_the_task_lacks_are_left_out() -> None:
 
 def test_errors_come_most_confident_first_and_ties_by_row() -> None:
     rows = 60
-    side = Side([f"{at:02}" for at in range(rows)], [f"text {at}" for at in range(rows)], ["ham"] * rows)
-    confidence = [0.9 if at % 2 else 0.6 for at in range(rows)]
+    predictions = pa.table(
+        {
+            "row_id": [f"{at:02}" for at in range(rows)],
+            "label": ["ham"] * rows,
+            "predicted": ["ham", *["spam"] * (rows - 1)],
+            "confidence": [0.9 if at % 2 else 0.6 for at in range(rows)],
+        }
+    )
 
-    errors = confident_errors(side, ["ham", *["spam"] * (rows - 1)], confidence)
+    errors = confident_errors(predictions, [f"text {at}" for at in range(rows)])
 
-    assert len(errors) == 50
     assert errors[0] == {"row_id": "01", "text": "text 1", "label": "ham", "predicted": "spam", "confidence": 0.9}
-    assert [error["row_id"] for error in errors] == [f"{at:02}" for at in [*range(1, 60, 2), *range(2, 60, 2)][:50]]
+    assert [error["row_id"] for error in errors] == [f"{at:02}" for at in [*range(1, 60, 2), *range(2, 60, 2)]]
 
 
 def test_the_picture_of_many_labels(tmp_path: Path) -> None:
     labels = [f"label {at}" for at in range(30)]
 
-    draw_confusion(tmp_path / "confusion.png", {"labels": labels, "matrix": np.eye(30, dtype=int).tolist()})
+    plots.confusion(tmp_path / "confusion.png", {"labels": labels, "matrix": np.eye(30, dtype=int).tolist()})
 
     assert (tmp_path / "confusion.png").stat().st_size > 1000
 
@@ -148,7 +158,7 @@ def test_the_check_names_labels_that_are_never_found() -> None:
         "spam": {"recall": 0.0, "support": 2},
         "other": {"recall": 0.0, "support": 0},
     }
-    (check,) = STEP.checks
+    check = STEP.checks[0]
 
     outcome = check.judge({"per_class": per_class}, config)
 

@@ -16,6 +16,7 @@ def test_without_a_result_batches_lie_between_the_decisions_since_the_champion()
     ]
     assert champion(entries, {"splits": "s4"}, None) == {
         "champion": ("a",),
+        "champion_evaluation": (),
         "champion_splits": ("s1",),
         "later_splits": ("s2", "s3"),
     }
@@ -43,6 +44,7 @@ def test_batches_lie_between_the_splits_that_were_seen_whether_or_not_anything_w
     # It tells nothing about another champion.
     assert champion([*entries, decided(1, "b", "s3", "a")], {"splits": "s4"}, stood) == {
         "champion": ("b",),
+        "champion_evaluation": (),
         "champion_splits": ("s3",),
         "later_splits": (),
     }

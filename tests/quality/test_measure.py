@@ -18,7 +18,7 @@ from assets.store.store import Store
 from assets.store.tables import read_tables, write_table
 from tests.conftest import MakeBuild
 from tests.release.material import write_model
-from tests.tiny import make_splits
+from tests.tiny import make_object, make_splits
 
 LABELS = ("ham", "spam")
 Measure = Callable[..., tuple[Build, Measurements]]
@@ -28,6 +28,7 @@ asked: list[list[str]] = []
 def answer(build: Build, *, labels: Sequence[str]) -> Measurements:
     """A model that is wrong about every text that says so."""
     rows = read_tables([build.inputs["rows"]], "rows.feather")
+    assert (build.inputs["evaluation"] / "calibration.json").is_file(), "it answers as its evaluation did"
     asked.append(rows["text"].to_pylist())
     said = [
         labels[1 - labels.index(label)] if text.startswith("hard") else label
@@ -64,7 +65,14 @@ def run(make_build: MakeBuild, store: Store, monkeypatch: pytest.MonkeyPatch) ->
         all_splits = [make_splits(store, rows[:end]) for end in range(20, len(rows) + 1, 20)]
         with store.staged() as folder:
             model = store.open("objects", store.publish("objects", write_model(folder, knows)))
-        named = {"champion": [model], "champion_splits": all_splits[:1], "later_splits": all_splits[1:-1]}
+        named = {
+            "champion": [model],
+            "champion_evaluation": [
+                store.open("objects", make_object(store, {"calibration.json": {"temperature": 2.0}}))
+            ],
+            "champion_splits": all_splits[:1],
+            "later_splits": all_splits[1:-1],
+        }
         build = make_build(
             inputs={"splits": all_splits[-1]},
             externals={name: seen(found if champion else [], lost=name == lost) for name, found in named.items()},
@@ -138,6 +146,10 @@ def test_macro_f1_is_that_of_the_gate(run: Measure) -> None:
     [
         ({"champion": False}, "no champion yet that was made from other rows"),
         ({"lost": "champion"}, "the store has lost the champion"),
+        (
+            {"lost": "champion_evaluation"},
+            "the store has lost the champion's evaluation, which says how it answers",
+        ),
         ({"lost": "champion_splits"}, "the store has lost the rows that the champion was made from"),
         ({"knows": ("ham", "junk")}, "the champion answers with other labels (ham, junk)"),
         ({"min_rows": 21}, "fewer than 21 rows came in since the champion was made"),

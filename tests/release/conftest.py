@@ -109,6 +109,9 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         below_champion: float | None = 0.0,
         promote_if: str | None = None,
         margin: float | None = None,
+        servable: bool | None = None,
+        max_size_mb: float | None = None,
+        max_latency_ms: float | None = None,
         draw: bool = False,
         beside: str | None = None,
     ) -> Release:
@@ -168,6 +171,9 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
                 below_champion=below_champion,
                 promote_if=promote_if,
                 margin=margin,
+                servable=servable,
+                max_size_mb=max_size_mb,
+                max_latency_ms=max_latency_ms,
             )
         return Release(build, result, evaluated)
 

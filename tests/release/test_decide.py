@@ -329,3 +329,11 @@ def test_nothing_is_proven_about_a_label_without_rows(release: MakeRelease) -> N
     )
     assert made.decision["decision"] == "refused"
     assert "no row of spam is left that it was not trained on" in made.message("champion")
+
+
+@pytest.mark.parametrize(("most", "decision"), [(1_000.0, "promoted"), (1e-6, "refused")])
+def test_the_size_of_the_saved_model_is_limited(most: float, decision: str, release: MakeRelease) -> None:
+    made = release(TRUE, TRUE, max_size_mb=most)
+    assert made.decision["decision"] == decision
+    assert "the saved model has 0.0 MB" in made.message("size")
+    assert "the saved model has 0.0 MB" in made.report

@@ -100,3 +100,15 @@ def test_read_side_names_the_labels(store: Store) -> None:
 
     assert list(zip(side.texts, side.labels, strict=True)) == rows[30:40]
     assert side.row_ids == sorted(side.row_ids)
+
+
+def test_bf16_hardly_changes_logits_and_leaves_the_weights(tmp_path: Path) -> None:
+    model = pretrained(make_base_model(tmp_path), LABELS)
+    rows = [[2, 9, 8, 3], [2, 7, 3]]
+
+    plain, fast = (infer(model, rows, pad_token_id=0, precision=precision) for precision in ("float32", "bf16"))
+
+    assert fast.dtype == plain.dtype == torch.float32
+    assert not torch.equal(plain, fast)
+    torch.testing.assert_close(plain, fast, atol=0.02, rtol=0.0)
+    assert {weights.dtype for weights in model.parameters()} == {torch.float32}
