@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,21 @@ Event = dict[str, Any]
 Sink = Callable[[Event], None]
 
 
+_relay: ContextVar[Callable[[Sink, Event], None] | None] = ContextVar("relay", default=None)
+
+
 def discard(event: Event) -> None:
     """Sink for callers that watch nothing."""
+
+
+@contextmanager
+def relayed(relay: Callable[[Sink, Event], None]) -> Iterator[None]:
+    """Let what is said in this thread meanwhile go to a function, which sees that the sink gets it."""
+    token = _relay.set(relay)
+    try:
+        yield
+    finally:
+        _relay.reset(token)
 
 
 @dataclass(frozen=True)
@@ -28,14 +42,19 @@ class Progress:
 
     Attributes:
         step: the step that the events are about.
-        sink: called with every event, in the caller's thread.
+        sink: called with every event, in the thread of whoever began the step: see `relayed`.
     """
 
     step: str
     sink: Sink = field(default=discard)
 
     def _emit(self, kind: str, **fields: Any) -> None:
-        self.sink({"time": time.time(), "step": self.step, "kind": kind, **fields})
+        event = {"time": time.time(), "step": self.step, "kind": kind, **fields}
+        relay = _relay.get()
+        if relay is None:
+            self.sink(event)
+        else:
+            relay(self.sink, event)
 
     def message(self, text: str) -> None:
         """Say something in plain words."""

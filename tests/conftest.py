@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from assets.progress import Event, Progress
 from assets.store.build import get_or_build
-from assets.store.ingredients import made_part
+from assets.store.ingredients import Making, made_part
 from assets.store.step import Build, Measurements, Observation, ObservedFile, Part
 from assets.store.store import Store
 
@@ -56,7 +57,7 @@ def make_build(tmp_path: Path, events: list[Event], store: Store) -> MakeBuild:
 
     Inputs are folders of `publish`, where anything reads parts of them or their digests. Parts are real ones.
     """
-    made = 0
+    numbers, making = count(1), Making()
 
     def part(
         function: str,
@@ -66,7 +67,7 @@ def make_build(tmp_path: Path, events: list[Event], store: Store) -> MakeBuild:
         files: Sequence[ObservedFile] = (),
         environment: Sequence[str] = (),
     ) -> Part:
-        key = made_part(function, arguments, inputs, files, environment)
+        key = made_part(function, arguments, inputs, files, environment, making)
 
         def call(folder: Path) -> Measurements:
             build = make({name: store.open("objects", digest) for name, digest in inputs.items()}, key.externals)
@@ -82,9 +83,7 @@ def make_build(tmp_path: Path, events: list[Event], store: Store) -> MakeBuild:
     def make(
         inputs: Mapping[str, Path] | None = None, externals: Mapping[str, Observation] | None = None, **more: object
     ) -> Build:
-        nonlocal made
-        made += 1
-        base = tmp_path / f"build-{made}"
+        base = tmp_path / f"build-{next(numbers)}"
         for folder in ("content", "trace", "work"):
             (base / folder).mkdir(parents=True)
         given: dict[str, Any] = {

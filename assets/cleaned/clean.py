@@ -15,7 +15,7 @@ from assets.cleaned.ngrams import Indices
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.cleaned.superseded import SUPERSEDED, repeated, superseded
 from assets.errors import DataError
-from assets.raw.rows import columns_of, frozen_ids, shard_ids
+from assets.raw.rows import columns_of, frozen_ids, in_order, shard_ids, write_order
 from assets.store.digests import canonical_json, digest_json, write_json
 from assets.store.links import linked, read_links, write_links
 from assets.store.tables import (
@@ -27,10 +27,10 @@ from assets.store.tables import (
     firsts_in_order,
     from_hexadecimal,
     hexadecimal,
-    order_of,
     read_tables,
     write_table,
 )
+from assets.store.threads import side_by_side
 from assets.validated.rows import accepted, read_upheld
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def clean(
         quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail; in the order of row_id.
         layout/: links `shards` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the same order;
             rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each of their
-            rows, and with a frozen test set `frozen`. See `assets.cleaned.rows`.
+            rows, and with a frozen test set `frozen`; order.feather. See `assets.cleaned.rows` and
+            `assets.raw.rows.in_order`.
 
     Args:
         build: input `validated`; with a frozen test set also `raw`, which knows its rows.
@@ -215,11 +216,16 @@ def _measure_masked(build: Build, masked: Sequence[Path], rows: Rows, kinds: Seq
 
 
 def _parts(build: Build, work: Work, settings: Mapping[str, Any], shards: Sequence[str]) -> list[Part]:
-    assert build.part is not None
+    part = build.part
+    assert part is not None
+
+    def make(shard: str) -> Part:
+        return part(work.function, settings, inputs={"shard": shard}, environment=work.environment)
+
     parts = []
     with build.progress.bar(f"shards {work.done}", total=len(shards)) as advance:
-        for shard in shards:
-            parts.append(build.part(work.function, settings, inputs={"shard": shard}, environment=work.environment))
+        for done in side_by_side(make, shards):
+            parts.append(done())
             advance(1)
     return parts
 
@@ -232,13 +238,11 @@ def _frozen(raw: Path, validated: Path) -> Ids:
 
 
 def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table, frozen: Ids | None) -> Rows:
-    at = np.flatnonzero(accepted(validated))
-    ids = shard_ids(shards).take(at, axis=0)
-    order = order_of(ids)
-    at = at[order]
+    ids = shard_ids(shards)
+    at = in_order(validated, accepted(validated), ids)
     labels = known["label"].combine_chunks()
     keys = as_ids(known["key"]).take(at, axis=0)
-    ids = ids.take(order, axis=0)
+    ids = ids.take(at, axis=0)
     return Rows(
         at,
         ids,
@@ -363,6 +367,7 @@ def _write_overlay(
         lie["frozen"] = np.zeros(size, bool)
         lie["frozen"][rows.at] = rows.frozen
     write_table(content / "layout" / "rows.feather", pa.table(lie), compressed=True)
+    write_order(content, rows.at[kept])
 
 
 def _merged(rows: Rows, overlay: Overlay) -> pa.Table:

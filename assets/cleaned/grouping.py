@@ -65,12 +65,13 @@ def groups_of(build: Build, prepared: Sequence[Part], similarity: float) -> Indi
         part = build.part("assets.cleaned.grouping:settle", {"similarity": similarity}, inputs=inputs)
         table = read_tables([part.content], "groups.feather")
         known = Groups(table["lowest"].to_numpy().astype(np.intp), table["first"].to_numpy())
-    found = grouped([prepared[at].content for at in order], similarity, known).lowest
+    if len(known.lowest) < sizes.sum():
+        known = grouped([prepared[at].content for at in order], similarity, known)
     # From rows in this order to rows in that of the shards.
     starts = np.cumsum(sizes) - sizes
     rows = np.concatenate([np.arange(starts[at], starts[at] + sizes[at]) for at in order])
     groups = np.empty(len(rows), np.intp)
-    groups[rows] = rows[found]
+    groups[rows] = rows[known.lowest]
     return groups
 
 
@@ -107,8 +108,6 @@ def grouped(prepared: Sequence[Path], similarity: float, known: Groups) -> Group
     """
     old = len(known.lowest)
     table = read_tables(prepared, "keys.feather", ["key", "size", "sketch", "sketch_2"])
-    if old == len(table):
-        return known
     keys, sizes = as_ids(table["key"]), table["size"].to_numpy().astype(np.intp)
     # Of each new text the first row, among those that are known if one of them has it.
     maybe = np.flatnonzero(known.first)
@@ -119,8 +118,6 @@ def grouped(prepared: Sequence[Path], similarity: float, known: Groups) -> Group
     lowest[:old], first[:old] = known.lowest, known.first
     lowest[at] = lowest[same]
     first[at] = same == at
-    fresh = first.copy()
-    fresh[:old] = False
     sets = Sets(
         hashes=read_tables(prepared, "ngrams.feather")["ngram"].to_numpy(),
         starts=np.cumsum(sizes) - sizes,
@@ -129,18 +126,38 @@ def grouped(prepared: Sequence[Path], similarity: float, known: Groups) -> Group
         sketches=(table["sketch"].to_numpy(), table["sketch_2"].to_numpy()),
     )
     hashes = read_tables(prepared, "prefixes.feather")["ngram"].to_numpy()
-    row_of = np.repeat(np.arange(len(keys), dtype=np.uint32), sets.prefixes)
-    where = _where(hashes, first[row_of], fresh[row_of])
-    entries = hashes[where].astype(np.uint64) << np.uint64(32) | row_of[where]
+    at, row = _looked_at(hashes, sets.prefixes, first, old)
+    entries = hashes.take(at).astype(np.uint64) << np.uint64(32) | row.astype(np.uint64)
     return Groups(group(sets, entries, similarity, lowest), first)
 
 
-def _where(hashes: npt.NDArray[np.uint32], counts: npt.NDArray[np.bool_], fresh: npt.NDArray[np.bool_]) -> Indices:
-    """Which n-grams are looked at: all of new texts, and of known ones those that a new text has too."""
-    if (counts == fresh).all():
-        return np.flatnonzero(fresh)
-    wanted = hashes[fresh]
+def _looked_at(
+    hashes: npt.NDArray[np.uint32], lengths: Indices, first: npt.NDArray[np.bool_], old: int
+) -> tuple[Indices, Indices]:
+    """Which n-grams of prefixes are looked at: all of new texts, and of known ones those that a new text has too.
+
+    Args:
+        hashes: n-grams of the prefixes, row after row.
+        lengths: how many each row has.
+        first: rows whose texts count.
+        old: how many of the rows, the first ones, are known.
+
+    Returns:
+        Places among the n-grams, and the row of each.
+    """
+    ends = np.cumsum(lengths)
+    begin = int(ends[old - 1]) if old else 0
+    row = np.repeat(np.arange(old, len(lengths)), lengths[old:])
+    at = np.flatnonzero(first[row])
+    row, at = row[at], at + begin
+    if not old:
+        return at, row
+    wanted = hashes[at]
     first_bits = np.zeros(1 << 22, bool)
     first_bits[wanted >> np.uint32(10)] = True
-    old = np.flatnonzero(counts & ~fresh & first_bits[hashes >> np.uint32(10)])
-    return np.concatenate([old[np.isin(hashes[old], wanted)], np.flatnonzero(fresh)])
+    # Few are left after this, so only then is it asked whose they are.
+    known = np.flatnonzero(first_bits.take(hashes[:begin] >> np.uint32(10)))
+    known = known[np.isin(hashes[known], wanted)]
+    of = np.searchsorted(ends, known, side="right")
+    counts = first[of]
+    return np.concatenate([known[counts], at]), np.concatenate([of[counts], row])

@@ -54,7 +54,7 @@ def _ngrams(texts: pa.Array, n: int) -> Ngrams:
     coded = split.flatten().dictionary_encode()
     # Lower case does not depend on what stands beyond white space, so that words can be taken alone.
     vocabulary = [word.lower() for word in coded.dictionary.to_pylist()]
-    digests = b"".join(hashlib.blake2b(word.encode(), digest_size=8).digest() for word in vocabulary)
+    digests = b"".join([hashlib.blake2b(word.encode(), digest_size=8).digest() for word in vocabulary])
     codes = coded.indices.to_numpy()
     words = np.frombuffer(digests, "<u8").astype(np.uint64)[codes]
     letters = np.array([len(word) for word in vocabulary], np.int32)[codes]
@@ -71,7 +71,9 @@ def _ngrams(texts: pa.Array, n: int) -> Ngrams:
     shortness = (1 << _LENGTH_BITS) - 1
     shortness = shortness - np.minimum(long // np.repeat(lengths, runs), shortness)
     ranked = shortness.astype(np.uint64) << np.uint64(32 - _LENGTH_BITS) | hashes >> np.uint64(32 + _LENGTH_BITS)
-    packed = np.sort(np.repeat(np.arange(len(counts), dtype=np.uint64) << np.uint64(32), runs) | ranked)
+    packed = np.repeat(np.arange(len(counts), dtype=np.uint64) << np.uint64(32), runs) | ranked
+    # Nearly in order: each text's own lie together. Such runs are what timsort is quick at, four times as it is here.
+    packed.sort(kind="stable")
     packed = packed[first_of_each(packed)]
     sizes = np.bincount((packed >> np.uint64(32)).astype(np.intp), minlength=len(counts))
     return Ngrams(packed.astype(np.uint32), sizes)

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 Form = Literal["NFC", "NFKC"]
 
-_PLAIN = r"\A[!-~]+(?: [!-~]+)*\z"
-"""Printable ASCII with single spaces between words: no setting changes anything in it."""
+_PLAIN = r"\A[!-~‘’“”–—]+(?: [!-~‘’“”–—]+)*\z"
+"""Printable ASCII, quotes and dashes with single spaces between words: no setting changes anything in it."""
 
 
 def normalise(text: str, *, unicode: Form | None, whitespace: bool) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.cleaned.ngrams import Indices
-from assets.store.tables import Ids, order_of
+from assets.store.tables import Ids, maybe_repeated, order_of
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int32]
@@ -66,13 +66,12 @@ def find_equal(keys: Ids, labels: Labels, frozen: Mask | None = None) -> Equal:
         labels: of each row.
         frozen: whether each row is of the frozen test set, or None without one; of equal rows such a one stays.
     """
-    if frozen is None:
-        order = order_of(keys)
-    else:
-        first = np.argsort(~frozen, kind="stable")
-        order = first[order_of(keys[first])]
+    some = maybe_repeated(keys)
+    if frozen is not None:
+        some = some[np.argsort(~frozen[some], kind="stable")]
+    order = some[order_of(keys.take(some, axis=0))]
     high, low = (keys[:, half].take(order) for half in range(2))
-    same = np.zeros(len(keys) + 1, bool)
+    same = np.zeros(len(order) + 1, bool)
     same[1:-1] = (high[1:] == high[:-1]) & (low[1:] == low[:-1])
     repeated = same[1:] | same[:-1]
     rows = order[repeated]

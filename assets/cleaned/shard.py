@@ -44,7 +44,7 @@ def prepare(
     texts, labels = (pc.fill_null(rows[name], "").combine_chunks() for name in ("text", "label"))
     texts = normalised(texts, unicode=unicode, whitespace=whitespace)
     write_table(build.content / "texts.feather", pa.table({"text": texts}), compressed=True)
-    digests = b"".join(hashlib.sha256(text.encode()).digest()[:16] for text in texts.to_pylist())
+    digests = b"".join([hashlib.sha256(text).digest()[:16] for text in texts.cast(pa.binary()).to_pylist()])
     keys: dict[str, Any] = {
         "key": pa.FixedSizeBinaryArray.from_buffers(ID, len(texts), [None, pa.py_buffer(digests)]),
         "label": labels.dictionary_encode(),

@@ -15,7 +15,7 @@ from assets.errors import DataError
 from assets.raw.frozen import frozen_rows
 from assets.raw.kinds import format_of
 from assets.raw.memory import Memory, Mode, remembered
-from assets.raw.rows import COLUMNS, FROZEN, GONE, RETAINED, files_of, frozen_ids, shard_ids
+from assets.raw.rows import COLUMNS, FROZEN, GONE, RETAINED, files_of, frozen_ids, shard_ids, write_order
 from assets.raw.shard import together
 from assets.raw.sources_of_rows import write_sources
 from assets.store.digests import write_json
@@ -32,6 +32,7 @@ from assets.store.tables import (
     read_tables,
     write_table,
 )
+from assets.store.threads import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -71,7 +72,7 @@ def read(
         frozen.parquet: row_id of the rows of the frozen test set, in order; only where one is declared.
         sources.parquet: row_id of the rows of each pattern of files; only where evaluation slices by them.
         layout/: links `shards` (see `assets.raw.shard.parse`), and those of them that `assets.raw.memory` made: `gone`
-            and `retained`; rows.feather with `kept` for each row of the shards.
+            and `retained`; rows.feather with `kept` for each row of the shards; order.feather (see `in_order`).
 
     Trace:
         sources.json: `files` with name and sha256 of each; `shards` with the digests of those that were parsed.
@@ -138,7 +139,9 @@ def read(
         kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
         rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
     gone = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
-    _write(build, shards, memory, ids[firsts[kept[firsts]]], kept, rejected, gone, columns["keep"])
+    order = firsts[kept[firsts]]
+    write_order(build.content, order)
+    _write(build, shards, memory, ids[order], kept, rejected, gone, columns["keep"])
     if source_files is not None:
         write_sources(build, shards, memory, ids, kept, source_files)
     renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
@@ -158,17 +161,19 @@ def read(
 
 def _parsed(build: Build, gathered: Batches, options: Mapping[str, Any]) -> list[Part]:
     """A shard of each batch; what is wrong with any file is told at once."""
-    assert build.part is not None
+    part = build.part
+    assert part is not None
+
+    def parse(batch: tuple[str, list[ObservedFile]]) -> Part:
+        form, files = batch
+        return part("assets.raw.shard:parse", {"form": form, **options}, files=files, environment=("pyarrow:major",))
+
     parts: list[Part] = []
     faults: list[DataError] = []
     with build.progress.bar("files read", total=len(build.externals["source"].files)) as advance:
-        for form, files in gathered:
+        for (_, files), done in zip(gathered, side_by_side(parse, gathered), strict=True):
             try:
-                parts.append(
-                    build.part(
-                        "assets.raw.shard:parse", {"form": form, **options}, files=files, environment=("pyarrow:major",)
-                    )
-                )
+                parts.append(done())
             except DataError as error:
                 faults.append(error)
             advance(len(files))

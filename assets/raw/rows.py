@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.store.links import checked, linked
-from assets.store.tables import Ids, as_ids, from_hexadecimal, hexadecimal, order_of, read_tables
+from assets.store.tables import Ids, as_ids, from_hexadecimal, hexadecimal, order_of, read_tables, write_table
 
 FROZEN = "frozen.parquet"
 """File with the `row_id` of every row of the frozen test set, where one is declared."""
@@ -25,6 +25,8 @@ GONE = "gone"
 the links `shards` too, and none of its rows counts."""
 COLUMNS = "columns"
 """Names of further columns, in rows.json of every step that links shards."""
+ORDER = "layout/order.feather"
+"""Where the rows lie that count, in the order of their row_id: to sort a million anew costs more than to read it."""
 RETAINED = "retained"
 """Link to the shard with rows of files that are not in the source any more; it is one of the links `shards` too."""
 
@@ -55,6 +57,32 @@ def gone_digest(content: Path) -> dict[str, Any]:
 def shard_ids(shards: Sequence[Path]) -> Ids:
     """Identifier of each row of the shards, in their order."""
     return as_ids(read_tables(shards, "ids.feather")["row_id"])
+
+
+def write_order(content: Path, places: npt.NDArray[np.intp]) -> None:
+    """Write down where the rows lie that count.
+
+    Args:
+        content: of a step, which is being built.
+        places: of the rows among those of all shards, in the order of row_id.
+    """
+    write_table(content / ORDER, pa.table({"row": places.astype(np.int32)}))
+
+
+def in_order(content: Path, where: npt.NDArray[np.bool_], ids: Ids) -> npt.NDArray[np.intp]:
+    """Where some of the rows lie that count, in the order of their row_id.
+
+    Args:
+        content: of a step that links shards.
+        where: which rows of the shards, none of which does not count in `content`.
+        ids: identifier of each row of the shards.
+    """
+    if not (content / ORDER).is_file():
+        # It was made when no step wrote it; the same content is not published again.
+        there = np.flatnonzero(where)
+        return there[order_of(ids.take(there, axis=0))]
+    places: npt.NDArray[np.intp] = read_tables([content], ORDER)["row"].to_numpy().astype(np.intp)
+    return places[where[places]]
 
 
 def files_of(shard: Path) -> list[tuple[str, int]]:

@@ -12,7 +12,7 @@ from pyarrow import feather
 
 from assets.splits.rows import OVERLAY
 from assets.splits.rule import SIDES
-from assets.store.tables import Ids, distinct
+from assets.store.tables import Ids, distinct, maybe_repeated
 
 if TYPE_CHECKING:
     from assets.store.step import Measurements
@@ -57,7 +57,7 @@ def measure(
         "labels": by_side,
         "effective_rows": len(there) ** 2 / float((sizes**2).sum()),
         "groups_across_sides": _across(near[there], side),
-        "texts_across_sides": _texts_across(keys, there, side),
+        "texts_across_sides": _texts_across(keys.take(there, axis=0), side),
     }
     if values is not None:
         measured["values_across_sides"] = _across(values[there], side)
@@ -79,7 +79,6 @@ def _across(names: Numbers, side: Numbers) -> int:
     return len(np.unique(names[side != of_one[names]]))
 
 
-def _texts_across(keys: Ids, there: npt.NDArray[np.intp], side: Numbers) -> int:
-    # Mostly no two keys begin alike; that is quickly seen.
-    high = np.sort(keys[there, 0])
-    return _across(distinct(keys[there])[1], side) if (high[1:] == high[:-1]).any() else 0
+def _texts_across(keys: Ids, side: Numbers) -> int:
+    some = maybe_repeated(keys)
+    return _across(distinct(keys.take(some, axis=0))[1], side[some])

@@ -11,6 +11,7 @@ from assets.splits.by_time import refuse_untimed, sides_since
 from assets.splits.rule import Sides, sides_at
 from assets.store.links import linked
 from assets.store.tables import read_tables
+from assets.store.threads import side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,10 +59,15 @@ def sides_by_time(
 
 
 def _parts(build: Build, function: str, arguments: Mapping[str, Any], name: str, digests: Sequence[str]) -> list[Path]:
-    assert build.part is not None
+    part = build.part
+    assert part is not None
+
+    def place(digest: str) -> Path:
+        return part(function, arguments, inputs={name: digest}).content
+
     placed = []
     with build.progress.bar("shards placed", total=len(digests)) as advance:
-        for digest in digests:
-            placed.append(build.part(function, arguments, inputs={name: digest}).content)
+        for done in side_by_side(place, digests):
+            placed.append(done())
             advance(1)
     return placed

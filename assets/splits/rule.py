@@ -14,9 +14,13 @@ from __future__ import annotations
 
 import hashlib
 from json.encoder import encode_basestring_ascii as quoted
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SIDES = ("train", "validation", "test")
 
@@ -33,6 +37,27 @@ def position(salt: str, text: str) -> float:
     digest = hashlib.sha256(f"[{quoted(salt)}, {quoted(text)}]".encode("ascii")).digest()
     # 53 bits are what a float holds exactly; more could be rounded up to 1.
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
+
+
+def positions(salt: str, texts: pa.Array) -> Positions:
+    """Positions of many texts, none of them null; see `position`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = texts.cast(pa.large_string())
+    other = pc.match_substring_regex(texts, "[^ -~]")
+    quotable = texts
+    for character in ("\\", '"'):
+        quotable = pc.replace_substring(quotable, character, f"\\{character}")
+    pieces = (f'[{quoted(salt)}, "', quotable, '"]', "")
+    large = (pa.scalar(piece, pa.large_string()) if isinstance(piece, str) else piece for piece in pieces)
+    told = pc.binary_join_element_wise(*large).cast(pa.large_binary()).to_pylist()
+    sha256 = hashlib.sha256
+    digests = b"".join([sha256(each).digest() for each in told])
+    at = (np.frombuffer(digests, ">u8")[::4] >> np.uint64(11)) / np.float64(2**53)
+    # Other characters are written as numbers, which Arrow does not do.
+    at[other.to_numpy(zero_copy_only=False)] = [position(salt, text) for text in texts.filter(other).to_pylist()]
+    return at
 
 
 def sides_at(at: Positions, *, validation: float, test: float) -> Sides:

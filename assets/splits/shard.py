@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 
-from assets.splits.rule import position
+from assets.splits import rule
 from assets.store.tables import read_tables, write_table
 
 if TYPE_CHECKING:
@@ -28,6 +27,6 @@ def positions(build: Build, *, salt: str) -> Measurements:
         rows.
     """
     texts = read_tables([build.inputs["prepared"]], "texts.feather", ["text"])["text"]
-    at = np.fromiter((position(salt, text) for chunk in texts.chunks for text in chunk.to_pylist()), float, len(texts))
+    at = rule.positions(salt, texts.combine_chunks())
     write_table(build.content / "positions.feather", pa.table({"at": at}))
     return {"rows": len(at)}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.raw.rows import columns_of
+from assets.raw.rows import columns_of, in_order
 from assets.review.rows import quarantined
 from assets.splits.enough import Settings, require_enough
 from assets.splits.frozen import set_apart
@@ -21,7 +21,7 @@ from assets.splits.rows import OVERLAY
 from assets.splits.rule import SIDES, sides_of_groups
 from assets.store.digests import write_json
 from assets.store.links import linked, read_links, write_links
-from assets.store.tables import as_ids, digest_of_rows, order_of, read_tables, write_table
+from assets.store.tables import as_ids, digest_of_rows, read_tables, write_table
 
 if TYPE_CHECKING:
     from assets.store.step import Build, Measurements
@@ -76,7 +76,7 @@ def split(
     if "review" in build.inputs:
         kept = kept & ~quarantined(build.inputs["review"], ids)
     there = np.flatnonzero(kept)
-    rows = there[order_of(ids.take(there, axis=0))]
+    rows = in_order(cleaned, kept, ids)
     group, values = renamed(near, rows), None
     if group_by is not None:
         values = values_of(read_tables(shards, "rows.feather", [group_by])[group_by])

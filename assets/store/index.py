@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -30,6 +32,7 @@ class FileIndex:
         self._entries: dict[str, list[int | str]] = {}
         self._changed = False
         self._saved = time.monotonic()
+        self._saving = threading.Lock()
         try:
             self._entries = json.loads(path.read_bytes())
         except (FileNotFoundError, ValueError):
@@ -86,13 +89,21 @@ class FileIndex:
 
     def save(self) -> None:
         """Write what was learned, without entries of files that are gone. Of two writers the last one stands."""
+        with self._saving:
+            self._save()
+
+    def _save(self) -> None:
         if not self._changed:
             return
-        kept = {name: entry for name, entry in self._entries.items() if "://" in name or Path(name).exists()}
+        # A copy, since other threads may learn more meanwhile; that is saved the next time.
+        self._changed = False
+        known = dict(self._entries)
+        # A path object for each costs more than the look.
+        kept = {name: entry for name, entry in known.items() if "://" in name or os.path.exists(name)}  # noqa: PTH110
         part = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
         # On a disk that is full or cannot be written, looking goes on without remembering.
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(kept))
             part.replace(self.path)
-        self._changed, self._saved = False, time.monotonic()
+        self._saved = time.monotonic()

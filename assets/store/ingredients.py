@@ -6,8 +6,10 @@ import importlib.metadata
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pydantic import BaseModel
@@ -43,7 +45,7 @@ class Made:
     externals: Mapping[str, Observation]
     files: dict[str, dict[str, list[Any]]]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The key."""
         return digest_json({**self.ingredients, "code": code_digest(self.ingredients["code"])})
@@ -81,21 +83,42 @@ def made_of(
     )
 
 
+@dataclass
+class Making:
+    """What makes parts of a step's result: code and libraries, looked at once for all parts of one function.
+
+    A step asks for as many parts as there are shards, and each look goes over every file of the package.
+    """
+
+    _seen: dict[tuple[str, tuple[str, ...]], tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict)
+    _looking: Lock = field(default_factory=Lock)
+
+    def of(self, function: str, environment: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """Pieces of code that a function reaches, and versions of libraries."""
+        with self._looking:
+            asked = (function, tuple(environment))
+            if asked not in self._seen:
+                self._seen[asked] = code_pieces([function]), versions(environment)
+            return self._seen[asked]
+
+
 def made_part(
     function: str,
     given: Mapping[str, Any],
     inputs: Mapping[str, str],
     files: Sequence[ObservedFile],
     environment: Sequence[str],
+    making: Making,
 ) -> Made:
     """What the key of a part of a step's result is made of: see `Build.part`. Of files only the bytes count."""
+    code, libraries = making.of(function, environment)
     digests = {"files": [file.sha256 for file in files]} if files else {}
     return Made(
         ingredients={
             "step": function,
-            "code": code_pieces([function]),
+            "code": code,
             "configuration": {**given, **digests},
-            "environment": versions(environment),
+            "environment": libraries,
             "inputs": dict(inputs),
         },
         externals={"files": Observation("source", "", digest_json(digests), tuple(files))} if files else {},

@@ -22,7 +22,7 @@ from assets.progress import Progress, Sink, discard
 from assets.store import forgotten
 from assets.store.build import Action, by, get_or_build, publish
 from assets.store.digests import digest_json
-from assets.store.ingredients import BEFORE, Made, arguments_of, code_version, made_of, made_part, roots
+from assets.store.ingredients import BEFORE, Made, Making, arguments_of, code_version, made_of, made_part, roots
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import (
@@ -100,6 +100,7 @@ class Runner:
     launcher: Launcher = start_program
     run: str | None = None
     _observed: dict[str, Mapping[str, Observation]] = field(default_factory=dict)
+    _making: Making = field(default_factory=Making)
 
     def __post_init__(self) -> None:
         names = [step.name for step in self.chain]
@@ -352,6 +353,8 @@ class Runner:
 
     def _run_step(self, name: str) -> StepResult:
         started = time.perf_counter()
+        # Code and libraries may change while a process runs; within a step they count as they were at first.
+        self._making = Making()
         step = self.step(name)
         inputs = {each: self._input(step, each) for each in step.inputs}
         made = self._made(step, inputs)
@@ -436,7 +439,7 @@ class Runner:
         environment: Sequence[str] = (),
     ) -> Part:
         part = Step(name=function, description="", function=function, inputs=tuple(inputs))
-        made = made_part(function, arguments, inputs, files, environment)
+        made = made_part(function, arguments, inputs, files, environment, self._making)
 
         def call(folder: Path) -> Measurements:
             build = self._context(part, made, folder)

@@ -177,12 +177,7 @@ class LocalStorage:
 
     def sizes(self, name: str) -> dict[str, int]:
         """See `Storage.sizes`."""
-        base = self.root / name
-        return {
-            path.relative_to(base).as_posix(): path.stat().st_size
-            for path in base.rglob("*")
-            if path.is_file() and path != base / MANIFEST
-        }
+        return {listed.name: listed.size for listed in self.tree(name) if listed.name != MANIFEST}
 
     def local(self, name: str, cache: Path) -> Path:
         """See `Storage.local`."""

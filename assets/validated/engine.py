@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -49,6 +50,9 @@ __all__ = [
 ]
 
 RESULT_FORMAT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+
+_ONE_AT_A_TIME = Lock()
+"""Great Expectations and pandas change filters of warnings for all threads."""
 
 BATCH = "freshtune-rows"
 """What Great Expectations calls the table that it is given."""
@@ -163,7 +167,8 @@ def judge_rows(frame: pd.DataFrame, expectations: Sequence[Any]) -> list[Verdict
         given = registry.get_metric_kwargs(condition, configuration=config)
         metric = MetricConfiguration(condition, given["metric_domain_kwargs"], given["metric_value_kwargs"])
         try:
-            found, _ = calculator.compute_metrics([metric], runtime_configuration={"catch_exceptions": False})
+            with _ONE_AT_A_TIME:
+                found, _ = calculator.compute_metrics([metric], runtime_configuration={"catch_exceptions": False})
         except MetricResolutionError as error:
             faults[_named(config)] = _last_line(str(error))
             continue

@@ -29,16 +29,20 @@ class Rows(NamedTuple):
         ids: row_id of each.
         table: text, label, further columns; those that are needed.
         names: all columns that expectations see.
+        known: places of the rows that the table has, ascending; None if it has all.
     """
 
     ids: Ids
     table: pa.Table
     names: Sequence[str]
+    known: Places | None = None
 
     def some(self, places: Places, columns: Collection[str]) -> Rows:
-        """Rows at some places, in the order of these, with some columns of the table."""
+        """Rows at some places that the table has, in the order of these, with some columns of the table."""
         table = self.table.select([name for name in self.table.column_names if name in columns])
-        return Rows(self.ids[places], table.take(pa.array(places)), self.names)
+        at = places if self.known is None else np.searchsorted(self.known, places)
+        assert self.known is None or np.isin(places, self.known).all(), "values of a row that were not read"
+        return Rows(self.ids[places], table.take(pa.array(at)), self.names)
 
     def by_id(self, places: Places) -> Places:
         """Places in the order of row_id."""

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from assets.store.tables import as_ids, read_tables, write_table
-from assets.validated.engine import judge_rows, known_expectations
+from assets.validated.engine import UnfitError, Verdict, judge_rows, known_expectations
 from assets.validated.frame import Rows, columns_seen, named
+from assets.validated.sure import surely_meets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ def judge(build: Build, *, expectations: Sequence[dict[str, Any]], derived: Sequ
     Content:
         verdicts.feather: `row`, `expectation` (its place in the argument), `failed`: for each row that an expectation
             fails (true) or passes over, since there is no value (false); in the order of row and expectation.
+        failing.feather: the rows that fail any of them, with all columns.
 
     Args:
         build: input `shard`, of the step `raw`.
@@ -40,7 +42,7 @@ def judge(build: Build, *, expectations: Sequence[dict[str, Any]], derived: Sequ
     shard = [build.inputs["shard"]]
     ids, table = as_ids(read_tables(shard, "ids.feather")["row_id"]), read_tables(shard, "rows.feather")
     rows = Rows(ids, table, columns_seen(table.column_names[2:], derived))
-    verdicts = judge_rows(rows.frame(named(made, rows.names)), made)
+    verdicts = _verdicts(rows, made)
     row = np.concatenate([np.empty(0, np.intp), *(places for verdict in verdicts for places in verdict)])
     sizes = [len(places) for verdict in verdicts for places in verdict]
     expectation = np.repeat(np.arange(len(sizes)) // 2, sizes)
@@ -52,4 +54,31 @@ def judge(build: Build, *, expectations: Sequence[dict[str, Any]], derived: Sequ
         "failed": failed[order],
     }
     write_table(build.content / "verdicts.feather", pa.table(found), compressed=True)
+    failing = table.take(pa.array(np.unique(row[failed]))).combine_chunks()
+    write_table(build.content / "failing.feather", failing, compressed=True)
     return {"rows": len(ids)}
+
+
+def _verdicts(rows: Rows, expectations: Sequence[Any]) -> list[Verdict]:
+    """What expectations say of rows; Great Expectations is asked only about those that do not surely meet them."""
+    sure = [surely_meets(rows, expectation) for expectation in expectations]
+    nobody = np.zeros(len(rows.ids), bool)
+    doubted = np.flatnonzero(np.logical_or.reduce([nobody, *(~mask for mask in sure if mask is not None)]))
+    quick = [at for at, mask in enumerate(sure) if mask is not None]
+    slow = [at for at, mask in enumerate(sure) if mask is None]
+    found: dict[int, Verdict] = {}
+    faults: dict[str, str] = {}
+    for some, places in ((quick, doubted), (slow, np.arange(len(rows.ids)))):
+        asked = [expectations[at] for at in some]
+        wanted = named(asked, rows.names)
+        there = rows if len(places) == len(rows.ids) else rows.some(places, rows.table.column_names)
+        try:
+            verdicts = judge_rows(there.frame(wanted), asked) if asked else []
+        except UnfitError as error:
+            faults |= error.faults
+            continue
+        for at, verdict in zip(some, verdicts, strict=True):
+            found[at] = Verdict(*(places[each] for each in verdict))
+    if faults:
+        raise UnfitError(faults)
+    return [found[at] for at in range(len(expectations))]

@@ -24,6 +24,8 @@ MOJIBAKE = (
     rf"(?<=[ÂÃÄÅ])[{_LETTER}]|(?<=[Â-ß])[{_SECOND}][Â-ß][{_SECOND}]|(?<=[à-ï])[{_SECOND}]{{2}}|(?<=â)€|(?<=ð)Ÿ)"
 )
 """Typical traces of UTF-8 that was read as Windows-1252 (`Ã©` for é, `â€™` for an apostrophe); seldom in sound text."""
+SIMPLER = {DAMAGE: DAMAGE.replace(r"\ufffd", "\ufffd"), MOJIBAKE: f"[Â-ð][{_SECOND}]"}
+"""Regular expression → one that Arrow understands and that finds something in every text in which it does."""
 
 NOT_ARGUMENTS = frozenset(
     {"batch_id", "catch_exceptions", "id", "rendered_content", "result_format", "severity", "windows"}

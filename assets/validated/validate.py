@@ -15,7 +15,8 @@ from assets.errors import ConfigurationError
 from assets.raw import rows as raw_rows
 from assets.store.digests import write_json
 from assets.store.links import linked, read_links, write_links
-from assets.store.tables import Ids, digest_of_rows, read_tables, write_table
+from assets.store.tables import digest_of_rows, read_tables, write_table
+from assets.store.threads import side_by_side
 from assets.validated.data_docs import write_trace
 from assets.validated.engine import MAX_RESULT_RECORDS, UnfitError, declared, evaluate, judges_alone, key_of
 from assets.validated.frame import Places, Rows, columns_seen, named
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from assets.store.step import Build, Measurements
+    from assets.store.step import Build, Measurements, Part
 
 ENVIRONMENT = ("great-expectations:minor", "pandas:major", "pyarrow:major")
 """Libraries that the verdict on a row depends on."""
@@ -56,7 +57,7 @@ def validate(
         upheld.parquet: row_id of each row whose label people confirmed (readmitted) or gave (relabelled), and `came_as`
             and `label`, the row_id and label that it came with; only where there is one.
         layout/: links `shards`, as raw has them, and at the end that of the relabelled rows; rows.feather with
-            `accepted` for each of their rows.
+            `accepted` for each of their rows; order.feather (see `assets.raw.rows.in_order`).
 
     Trace:
         data_docs/index.html, suite.json, result.json.
@@ -91,27 +92,34 @@ def validate(
     comparing = [each for each in suites.rows if not judges_alone(each)]
     raw = build.inputs["raw"]
     kept, rejected = raw_rows.kept(raw), pq.read_table(raw / "rejected.parquet")
-    rows = _read(raw, keep, derived, [*suites.rows, *suites.table])
-    order = rows.by_id(np.flatnonzero(kept))
+    names = columns_seen(keep, derived)
+    # Else those that fail are enough; to unpack all texts takes longer than all else for a small batch.
+    every = bool(comparing or suites.table or "rulings" in build.externals)
+    rows = _read(raw, names, sorted(named([*suites.rows, *suites.table], keep)) if every else None)
     ruled = find_ruled(build, labels, rows, kept)
     faults: dict[str, str] = {}
     total = len(alone) * len(_judged(raw)) + len(comparing) + len(suites.table)
     with build.progress.bar("expectations held", total=total) as advance:
-        verdicts = _judge_shards(build, alone, derived, faults, advance)
+        verdicts, failing = _judge_shards(build, alone, derived, faults, advance)
         with _noted(faults):
-            compared = _evaluate(rows, order, comparing)
+            compared = _evaluate(rows, raw_rows.in_order(raw, kept, rows.ids), comparing) if comparing else []
         _refuse(faults, keep)
+        if not every:
+            rows = _failing(rows, verdicts, failing)
         judged = sorted([*_merged(verdicts, rows, kept, alone), *compared], key=lambda each: key_of(each.expectation))
         critical = [each for each in judged if each.expectation.severity == "critical"]
         advance(len(comparing))
         settled = settle(build, rows, kept, [each.failing for each in critical], ruled)
-        order = settled.rows.by_id(np.flatnonzero(settled.accepted))
+        if len(settled.accepted) == len(kept):
+            order = raw_rows.in_order(raw, settled.accepted, settled.rows.ids)
+        else:
+            order = settled.rows.by_id(np.flatnonzero(settled.accepted))
         with _noted(faults):
             about_table = _evaluate(settled.rows, order, suites.table)
         _refuse(faults, keep)
         advance(len(suites.table))
     quarantine = make_quarantine(rows, critical, ruled.all(), ruled.dropped, rejected)
-    _write(build, settled, settled.rows.ids[order], quarantine)
+    _write(build, settled, order, quarantine)
     results = [each.result for each in (*judged, *about_table)]
     write_trace(build.trace, [*suites.rows, *suites.table], results)
     warned = [result for result in results if result.expectation_config.severity == "warning"]
@@ -124,20 +132,34 @@ def validate(
         "table_expectations": [_told(each.result) for each in about_table],
         "warning_expectations": len(warned),
         "warnings": [_told(result) for result in warned if not result.success],
-        "labels": _counts(settled.rows.table["label"].filter(pa.array(settled.accepted))),
+        "labels": _counts(_labels(raw, settled).filter(pa.array(settled.accepted))),
         **settled.measurements,
     }
     build.progress.message(f"{measured['accepted']:,} rows accepted, {measured['quarantined']:,} in quarantine")
     return measured
 
 
-def _read(raw: Path, keep: Sequence[str], derived: Sequence[str], expectations: Sequence[Any]) -> Rows:
-    """All rows of the shards, with the columns that are needed."""
+def _read(raw: Path, names: Sequence[str], further: Sequence[str] | None) -> Rows:
+    """All rows of the shards, with the further columns that are needed; None: without their values."""
     shards = linked(raw, "shards")
-    columns = ["text", "label", *sorted(named(expectations, keep))]
+    ids = raw_rows.shard_ids(shards)
+    if further is None:
+        nothing = pa.table({name: pa.array([], pa.string()) for name in ("text", "label")})
+        return Rows(ids, nothing, names, np.empty(0, np.intp))
     # Rows are looked up by their places, which is slow in a column of many pieces.
-    table = read_tables(shards, "rows.feather", columns).combine_chunks()
-    return Rows(raw_rows.shard_ids(shards), table, columns_seen(keep, derived))
+    return Rows(ids, read_tables(shards, "rows.feather", ["text", "label", *further]).combine_chunks(), names)
+
+
+def _failing(rows: Rows, verdicts: Sequence[pa.Table], failing: Sequence[pa.Table]) -> Rows:
+    """The rows with the values of those that fail something."""
+    places = [np.unique(found["row"].filter(found["failed"]).to_numpy()) for found in verdicts]
+    return rows._replace(table=pa.concat_tables(failing).combine_chunks(), known=np.concatenate(places))
+
+
+def _labels(raw: Path, settled: Settled) -> pa.ChunkedArray:
+    if settled.rows.known is None:
+        return settled.rows.table["label"]
+    return read_tables(linked(raw, "shards"), "rows.feather", ["label"])["label"]
 
 
 def _judge_shards(
@@ -146,23 +168,27 @@ def _judge_shards(
     derived: Sequence[str],
     faults: dict[str, str],
     advance: Callable[[int], None],
-) -> list[pa.Table]:
-    """Verdicts of each shard (see `assets.validated.shard.judge`), rows counted through all of them."""
-    assert build.part is not None
+) -> tuple[list[pa.Table], list[pa.Table]]:
+    """Verdicts and failing rows of each shard (see `assets.validated.shard.judge`), rows counted through all."""
+    make = build.part
+    assert make is not None
     arguments = {"expectations": [declared(expectation) for expectation in expectations], "derived": derived}
     environment = (*ENVIRONMENT, *libraries(derived))
-    verdicts, start = [], 0
-    for shard in _judged(build.inputs["raw"]):
+
+    def judge(shard: str) -> Part:
+        return make("assets.validated.shard:judge", arguments, inputs={"shard": shard}, environment=environment)
+
+    verdicts, failing, start = [], [], 0
+    for done in side_by_side(judge, _judged(build.inputs["raw"])):
         with _noted(faults):
-            part = build.part(
-                "assets.validated.shard:judge", arguments, inputs={"shard": shard}, environment=environment
-            )
+            part = done()
             found = read_tables([part.content], "verdicts.feather")
             row = found["row"].to_numpy().astype(np.intp) + start
             verdicts.append(found.set_column(0, "row", pa.array(row)))
+            failing.append(read_tables([part.content], "failing.feather"))
             start += part.measurements["rows"]
         advance(len(expectations))
-    return verdicts
+    return verdicts, failing
 
 
 def _judged(raw: Path) -> list[str]:
@@ -226,8 +252,9 @@ def _refuse(faults: dict[str, str], keep: Sequence[str]) -> None:
         )
 
 
-def _write(build: Build, settled: Settled, ids: Ids, quarantine: pa.Table) -> None:
+def _write(build: Build, settled: Settled, order: Places, quarantine: pa.Table) -> None:
     raw = build.inputs["raw"]
+    ids = settled.rows.ids.take(order, axis=0)
     rows = {"rows": len(ids), "sha256": digest_of_rows(ids)}
     write_json(build.content / "rows.json", rows | raw_rows.gone_digest(raw) | raw_rows.columns_of(raw))
     pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
@@ -235,6 +262,7 @@ def _write(build: Build, settled: Settled, ids: Ids, quarantine: pa.Table) -> No
         pq.write_table(settled.upheld, build.content / UPHELD, compression="zstd")
     write_links(build.content, {"shards": settled.shards})
     write_table(build.content / "layout" / "rows.feather", pa.table({"accepted": settled.accepted}), compressed=True)
+    raw_rows.write_order(build.content, order)
 
 
 def _by_expectation(quarantine: pa.Table) -> dict[str, int]:

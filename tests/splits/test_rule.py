@@ -3,11 +3,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.splits.rule import SIDES, position, sides_at, sides_of_groups
+from assets.splits.rule import SIDES, position, positions, sides_at, sides_of_groups
 from tests.splits import plain
 
 TEXTS = st.text(max_size=4) | st.text('\x00\x1f"\\/\x7f\x80é\u2028\ud800😀', max_size=4)
@@ -28,6 +29,12 @@ def test_positions_stay_what_they_are() -> None:
 @given(TEXTS, TEXTS)
 def test_a_position_is_that_of_the_json_of_salt_and_text(salt: str, text: str) -> None:
     assert position(salt, text) == plain.position(salt, text)
+
+
+@settings(deadline=None)
+@given(salt=st.text(max_size=4), texts=st.lists(st.text(max_size=8) | st.text(' "\\a~\x7fé', max_size=5)))
+def test_positions_of_many_texts_are_those_of_each(salt: str, texts: list[str]) -> None:
+    assert positions(salt, pa.array(texts, pa.string())).tolist() == [position(salt, text) for text in texts]
 
 
 def test_salt_and_text_are_not_run_together() -> None:

@@ -27,6 +27,7 @@ from assets.store.tables import (
     firsts_in_order,
     hexadecimal,
     id_column,
+    maybe_repeated,
     order_of,
     read_tables,
     write_table,
@@ -138,6 +139,22 @@ def test_how_rows_lie_is_not_digested(store: Store, new: Callable[[], Path]) -> 
 @given(pairs=IDS, some=IDS)
 def test_which_identifiers_are_among_others(pairs: list[list[int]], some: list[list[int]]) -> None:
     assert among(made(pairs), made(some)).tolist() == [pair in some for pair in pairs]
+
+
+@given(IDS)
+def test_what_is_repeated_is_among_what_may_be(pairs: list[list[int]]) -> None:
+    ids = np.array(pairs, np.uint64).reshape(-1, 2)
+    some = maybe_repeated(ids).tolist()
+    assert some == sorted(set(some))
+    assert {at for at, pair in enumerate(pairs) if pairs.count(pair) > 1} <= set(some)
+
+
+def test_few_others_may_be_repeated() -> None:
+    ids = np.random.default_rng(0).integers(0, 2**64, (1000, 2), np.uint64)
+    ids[-1] = ids[0]
+    some = maybe_repeated(ids).tolist()
+    assert {0, 999} <= set(some)
+    assert len(some) < 10
 
 
 @given(pairs=IDS)

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from assets.store.tables import Ids
 from assets.validated.engine import gxe
@@ -43,6 +44,17 @@ def test_some_rows_come_in_the_order_that_is_asked_for() -> None:
     assert some.table.to_pydict() == {"text": ["c", "a"]}
     assert some.ids[:, 1].tolist() == [1, 3]
     assert some.by_id(np.array([1, 0])).tolist() == [0, 1]
+
+
+def test_rows_whose_values_were_not_read_cannot_be_had() -> None:
+    every = rows(("a", "x", "p"), ("b", "y", "q"), ("c", "z", "r"))
+    known = Rows(every.ids, every.table.take([0, 2]), NAMES, np.array([0, 2]))
+    for places in ([2, 0], [2], []):
+        there, known_there = (which.some(np.array(places, np.intp), NAMES) for which in (every, known))
+        assert known_there.table == there.table
+        assert known_there.ids.tolist() == there.ids.tolist()
+    with pytest.raises(AssertionError, match="not read"):
+        known.some(np.array([0, 1]), NAMES)
 
 
 def test_white_space_is_what_python_strips() -> None:

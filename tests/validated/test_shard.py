@@ -21,7 +21,12 @@ def verdicts(make_build: Callable[..., Build], store: Store, rows: list[Row], *g
     (shard,) = linked(write_raw(make_build, store, [rows], [], ["from"]), "shards")
     build = make_build(inputs={"shard": shard})
     assert judge(build, expectations=given, derived=[]) == {"rows": len(rows)}
-    return feather.read_table(build.content / "verdicts.feather")
+    found = feather.read_table(build.content / "verdicts.feather")
+    failing = feather.read_table(build.content / "failing.feather")
+    fail = set(found.filter(found["failed"])["row"].to_pylist())
+    given_rows = feather.read_table(shard / "rows.feather").to_pylist()
+    assert failing.to_pylist() == [row for at, row in enumerate(given_rows) if at in fail]
+    return found
 
 
 def test_rows_that_fail_and_rows_without_a_value_are_told(make_build: Callable[..., Build], store: Store) -> None:
