@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assets.cli.scrubbing import Words, scrub
-from assets.raw.rows import GONE, RETAINED
+from assets.raw.rows import GONE, ORDER, RETAINED
 from assets.splits.rows import OVERLAY
 from assets.store.digests import digest_json, write_json
 from assets.store.links import LINKS, linked, read_links, write_links
@@ -92,6 +92,8 @@ class Successors:
             return None
         with self.store.staged() as staged:
             new = self._copied(folder, staged)
+            # Places of rows, which are others now; whoever reads them does without.
+            (new / ORDER).unlink(missing_ok=True)
             fill(folder, links, new)
             return self._published(folder.name, new)
 
