@@ -58,7 +58,8 @@ def assert_nothing_trained(project: Project, children: list[psutil.Process]) -> 
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
     # It did not go on to its end without the process that waits for it.
-    assert list(project.home.glob("work/*/result.json")) == []
+    results = [json.loads(path.read_bytes()) for path in project.home.glob("work/*/result.json")]
+    assert all("error" in result for result in results)
     assert project.faults() == []
     assert sorted(path.stem for path in (project.home / "store").glob("references/default/tiny/*")) == sorted(DATA)
     assert not (project.home / "store" / "promotions").exists()
@@ -108,6 +109,7 @@ def test_interrupted_in_training_says_so_and_ends_with_130(project: Project) -> 
     assert (found["success"], actions(found)) == (False, CHEAP)
     assert found["error"] == "stopped; what was finished is kept, and the next run goes on from there"
     assert_nothing_trained(project, children)
+    assert list(project.home.glob("work/*/checkpoints/step-*.json")), "the training saved what it had done"
     assert dagster_runs(project) == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED]
 
 
