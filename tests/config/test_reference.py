@@ -21,4 +21,6 @@ def test_every_field_says_what_is_accepted_and_what_it_means() -> None:
         "| `training.learning_rate` | number > 0, ≤ 1 | `0.0001` | Peak learning rate of the pretrained body. |"
         in markdown()
     )
-    assert "| `gate.floor` | number ≥ 0, ≤ 1 or null | `null` | Least value of the metric. |" in markdown()
+    assert (
+        "| `gate.floor` | number ≥ 0, ≤ 1 or mapping or null | `null` | Least value of the metric; or of " in markdown()
+    )

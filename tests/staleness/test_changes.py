@@ -191,9 +191,7 @@ def failed_half_way(workshop: Workshop) -> None:
 
 def optional_field(workshop: Workshop) -> None:
     def add(text: str) -> str:
-        field = (
-            '\n    label_smoothing: float | None = None\n    """Share of every label\'s target given to the others."""'
-        )
+        field = '\n    gradient_noise: float | None = None\n    """Noise."""'
         return re.sub(r'(?<=class Training\(Section\):\n    """How the model is fine-tuned.""")', field, text)
 
     workshop.schema = workshop.code.schema(add)

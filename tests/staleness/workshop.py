@@ -143,9 +143,12 @@ class Code:
         self.edit(name, change)
 
     def schema(self, change: Callable[[str], str]) -> type[Any]:
-        """Edit the configuration's schema; the class `Pipeline` of the edited file."""
-        self.edit("config/pipeline.py", change)
-        edited: type[Any] = self._load("edited_schema", self.root / "config" / "pipeline.py").Pipeline
+        """Edit the schema of `training`; the class `Pipeline` over the edited file."""
+        self.edit("config/training.py", change)
+        training = self._load("edited_training", self.root / "config" / "training.py")
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(sys.modules, "assets.config.training", training)
+            edited: type[Any] = self._load("edited_schema", self.root / "config" / "pipeline.py").Pipeline
         return edited
 
 

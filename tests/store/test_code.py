@@ -863,20 +863,3 @@ def test_an_init_of_the_project_only_declares(file: Path) -> None:
     """Else the declaration of a step would be part of the code of every step that imports something of its room."""
     name = ".".join(file.parent.relative_to(REPOSITORY).parts)
     assert not Module(name, name, ast.parse(file.read_bytes()), rebinds=False).effects
-
-
-def test_the_whole_project_takes_little_time() -> None:
-    program = (
-        "import time\nfrom assets.chain import CHAIN\nfrom assets.store.code import code_pieces\n"
-        "start = time.process_time()\n"
-        "for step in CHAIN: code_pieces([step.function])\nprint(time.process_time() - start)"
-    )
-    times = [
-        float(
-            subprocess.run(
-                [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
-            ).stdout
-        )
-        for _ in range(3)
-    ]
-    assert min(times) < 0.3  # 0.08 s when nothing else runs
