@@ -83,14 +83,15 @@ def write_evaluation(
     """Write an evaluation's content; row ids are those of `tests.tiny.make_splits`."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = [f"{index:032x}" for index in range(len(true))]
-    columns = {"row_id": ids, "label": list(true), "predicted": list(predicted), "confidence": [0.9] * len(ids)}
+    confidences = [0.9 - at / (4 * len(ids)) for at in range(len(ids))]
+    columns = {"row_id": ids, "label": list(true), "predicted": list(predicted), "confidence": confidences}
     table = pa.table(columns)
     pq.write_table(table, folder / "predictions.parquet")
     own, other = metrics(true, predicted, labels), metrics(true, baseline, labels)
     write_json(folder / "metrics.json", {**own, "baseline": other})
     errors = [
-        {"row_id": row, "text": text, "label": label, "predicted": said, "confidence": 0.9}
-        for row, text, label, said in zip(ids, texts or ids, true, predicted, strict=True)
+        {"row_id": row, "text": text, "label": label, "predicted": said, "confidence": confidence}
+        for row, text, label, said, confidence in zip(ids, texts or ids, true, predicted, confidences, strict=True)
         if label != said
     ]
     write_json(folder / "errors.json", errors[:50])

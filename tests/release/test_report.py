@@ -8,7 +8,6 @@ import json
 import re
 from html.parser import HTMLParser
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -222,9 +221,7 @@ def test_foreign_text_stays_text(release: MakeRelease) -> None:
 
 def test_every_error_is_in_the_table(release: MakeRelease) -> None:
     true, wrong = ["ham"] * 15 + ["spam"], ["spam"] * 16
-    page = Page(release(true, wrong).report)
-    assert page.text.count("90.0 %") == 15
-    assert 'data-true="ham" data-answer="spam"' in release(true, wrong).report
+    assert release(true, wrong).report.count('<tr data-true="ham" data-answer="spam">') == 15
     assert "None: every test row is answered correctly." in Page(release(TRUE, TRUE).report).text
 
 
@@ -310,10 +307,7 @@ def test_the_champion_on_new_rows_is_told_where_it_was_measured(release: MakeRel
 def full(made: Release, hostile: str = "") -> str:
     """The page of a release again, with everything that the gate may write down and rows that only the champion has."""
     metrics = json.loads((made.build.inputs["evaluation"] / "metrics.json").read_text(encoding="utf-8"))
-    predictions = made.build.inputs["evaluation"] / "predictions.parquet"
-    table = pq.read_table(predictions)
-    if "confidence" not in table.column_names:
-        pq.write_table(table.append_column("confidence", pa.array([0.8] * len(table))), predictions)
+    table = pq.read_table(made.build.inputs["evaluation"] / "predictions.parquet")
     decision = compared(made.decision, table["row_id"].to_pylist()[:1], hostile)
     scores = dict.fromkeys(METRICS, 0.9)
     same = SameRows(10, 0, challenger=scores, champion=scores, only_challenger=3, only_champion=2)
