@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -74,7 +75,8 @@ def predict(
 
     Rows of a file keep their columns, and get [bold]predicted[/] and [bold]confidence[/]
     (JSONL, Parquet: [bold]scores[/] of all labels too). A row without a text gets none.
-    Lines that cannot be read are named and left out. A slow pipe gets each answer soon.
+    Lines that cannot be read are named and left out, and the exit code is 1 then, with the others predicted.
+    A slow pipe gets each answer soon.
     """
     if bool(texts) == (input is not None):
         raise ConfigurationError(
@@ -82,22 +84,26 @@ def predict(
         )
     kind = _format(input, format)
     # Found before the model is loaded: a wrong name, a missing column, a file that is cut off.
-    wanted = writable(format_of(output_file.name, "--output")) if output_file else None
+    wanted = writable(output_file.name, "--output") if output_file else None
     total = None if input in {None, STDIN} else sum(isinstance(row, dict) for row in read(str(input), kind, column))
     runner = session.open_runner(name)
     records = iter([{column: text} for text in texts or ()]) if input is None else read(input, kind, column)
     # Rows that scroll over the terminal are progress enough.
+    left_out = Counter[str]()
     quiet = input is not None and output_file is None and sys.stdout.isatty()
     with nullcontext(discard) if quiet else watched([name], messages()) as sink:
         progress = Progress(name, sink)
         labeller = _loaded(runner, version, progress)
-        labelled = _labelled(labeller, records, column, progress, total)
+        labelled = _labelled(labeller, records, column, progress, total, left_out)
         if texts and not json and output_file is None:
             shown = list(itertools.chain.from_iterable(labelled))
         else:
             _write(labelled, output_file, _output_format(wanted, kind, json=json), labeller.predictor.labels)
-            return
-    _show(shown, column)
+            shown = []
+    if shown:
+        _show(shown, column)
+    if left_out["damaged"]:
+        raise typer.Exit(1)
 
 
 def _format(source: str | None, given: Format | None) -> Format:
@@ -130,27 +136,31 @@ def _loaded(runner: Runner, version: int | None, progress: Progress) -> Labeller
 
 
 def _labelled(
-    labeller: Labeller, records: Iterator[Record | DataError], column: str, progress: Progress, total: int | None
+    labeller: Labeller,
+    records: Iterator[Record | DataError],
+    column: str,
+    progress: Progress,
+    total: int | None,
+    left_out: Counter[str],
 ) -> Iterator[list[Record]]:
-    """Rows with their predictions, as many at a time as are there."""
-    blank = damaged = 0
+    """Rows with their predictions, as many at a time as are there; `left_out` counts those that get none."""
     with progress.bar("predicting", total) as advance:
         for arrived in arriving(records, CHUNK, WAIT):
             rows = []
             for record in arrived:
                 if isinstance(record, DataError):
-                    damaged += 1
-                    if damaged <= NAMED:
+                    left_out["damaged"] += 1
+                    if left_out["damaged"] <= NAMED:
                         progress.message(f"left out: {record.where}: {record.what}")
                 else:
                     rows.append(record)
             predictions = labeller.label([record[column] for record in rows])
-            blank += predictions.count(None)
+            left_out["blank"] += predictions.count(None)
             yield [_joined(record, _fields(each)) for record, each in zip(rows, predictions, strict=True)]
             advance(len(rows))
-    if blank:
+    if blank := left_out["blank"]:
         progress.message(f"{blank:,} rows without a text were not predicted")
-    if damaged:
+    if damaged := left_out["damaged"]:
         progress.message(f"{damaged:,} lines cannot be read as rows, and were left out")
 
 

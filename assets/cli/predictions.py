@@ -13,7 +13,7 @@ from rich.text import Text
 from assets import session
 from assets.cli.console import messages, output, print_json, table
 from assets.cli.options import Json, Name
-from assets.cli.records import Format, format_of
+from assets.cli.records import Format
 from assets.cli.registered import Registered
 from assets.cli.written import writable, writer
 from assets.errors import ConfigurationError
@@ -81,7 +81,7 @@ def _export(runner: Runner, stood: StepResult, place: str, *, texts: bool) -> in
     """Write every row; the file is there only when it is whole."""
     from assets.predictions.rows import read_predictions  # imports pyarrow
 
-    kind = None if place.endswith(PARQUET) else writable(format_of(place, "--export"))
+    kind = None if place.endswith(PARQUET) else writable(place, "--export")
     if kind is Format.TXT:
         raise ConfigurationError("a prediction does not fit into a line of text", where="--export", fix="name it .csv")
     content = runner.store.open("objects", stood.record.content)

@@ -12,20 +12,29 @@ from typing import IO, Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.cli.records import Format, Record
+from assets.cli.records import Format, Record, format_of
 from assets.errors import ConfigurationError, DataError
+from assets.raw.kinds import COMPRESSED
 
 Write = Callable[[Sequence[Record]], None]
 
 
-def writable(kind: Format) -> Format:
-    """A format, if it can be written.
+def writable(name: str, option: str) -> Format:
+    """Format of a file by its name, if it can be written.
 
     Raises:
-        ConfigurationError: it can only be read.
+        ConfigurationError: it can only be read, is packed or unknown; `option` is where the file was named.
     """
+    kind = format_of(name, option)
+    packed = Path(name).suffix
+    if packed.lower() in COMPRESSED:
+        raise ConfigurationError(
+            f"{name!r} would not be packed: files are written as they are",
+            where=option,
+            fix=f"name it {name.removesuffix(packed)}; Parquet is small by itself",
+        )
     if kind in {Format.JSON, Format.ARROW}:
-        raise ConfigurationError(f"{kind} is not written", where="--output", fix="name it .jsonl or .parquet")
+        raise ConfigurationError(f"{kind} is not written", where=option, fix="name it .jsonl or .parquet")
     return kind
 
 

@@ -245,7 +245,7 @@ def test_lines_that_are_no_rows_are_named_and_left_out(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     result = freshtune("predict", "tiny", "-i", str(tmp_path / name))
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     assert model.texts == [["a", "win"]]
     for each in left_out:
         assert f"left out: {tmp_path / name}, {each}" in result.stderr
@@ -255,7 +255,7 @@ def test_lines_that_are_no_rows_are_named_and_left_out(
 
 def test_of_many_damaged_lines_the_first_are_named(freshtune: Freshtune, model: Model) -> None:
     result = freshtune("predict", "tiny", "-i", "-", "--format", "jsonl", input="{\n" * 30)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     assert result.stderr.count("left out: standard input, line") == predict.NAMED
     assert "30 lines cannot be read as rows" in result.stderr
 
@@ -356,3 +356,12 @@ def test_the_python_function_takes_texts_as_it_gives_answers(freshtune: Freshtun
 def test_the_python_function_without_a_champion(tiny: Tiny, freshtune: Freshtune) -> None:
     with pytest.raises(ConfigurationError, match="no model is in use yet"):
         labelling.predict("tiny", ["a"])
+
+
+@pytest.mark.parametrize("name", ["out.csv.gz", "out.jsonl.zst", "out.parquet.GZ"])
+def test_a_name_that_says_packed_is_refused(freshtune: Freshtune, model: Model, tmp_path: Path, name: str) -> None:
+    result = freshtune("predict", "tiny", "a", "-o", str(tmp_path / name))
+    assert result.exit_code != 0
+    assert f"'{name}' would not be packed" in result.stderr
+    assert not (tmp_path / name).exists()
+    assert model.texts == []
