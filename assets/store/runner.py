@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -19,22 +15,21 @@ from assets.config.home import Home, pipeline_folder
 from assets.config.pipeline import Pipeline
 from assets.errors import BlockedError, ConfigurationError, StoreError, explained
 from assets.progress import Progress, Sink, discard
-from assets.store import forgotten
-from assets.store.build import Action, by, get_or_build, publish
+from assets.store import deciding, forgotten
+from assets.store.build import Action, by, get_or_build
 from assets.store.digests import digest_json
 from assets.store.ingredients import BEFORE, Made, Making, arguments_of, code_version, made_of, made_part, roots
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import (
     Build,
-    LogEntry,
     Measurements,
     Observation,
     ObservedFile,
     Outcome,
     Part,
-    Settlement,
     Step,
+    load,
 )
 from assets.store.store import Record, Store
 
@@ -129,7 +124,8 @@ class Runner:
         """Digest of a step's code, configuration and environment, for Dagster."""
         return code_version(step, self.config, self.sample)
 
-    def _made(self, step: Step, inputs: Mapping[str, str]) -> Made:
+    def made(self, step: Step, inputs: Mapping[str, str]) -> Made:
+        """What a step would be made of now, given the content digests of its inputs by name."""
         observed = {**self.observe(step), **self._promoted(step, inputs)}
         make = partial(made_of, step, self.config, self.sample, inputs, observed)
         standing = self.stands_for(step) if step.remembers else None
@@ -162,7 +158,8 @@ class Runner:
         objects = tuple(digest for digest in digests if digest not in lost)
         return Observation("input", "promotion log", digest_json([objects, lost]), objects=objects, lost=lost)
 
-    def _arguments(self, step: Step) -> dict[str, Any]:
+    def arguments(self, step: Step) -> dict[str, Any]:
+        """What a step's function is given of the configuration, by name."""
         return {name: value for name, (_, value) in arguments_of(step, self.config, self.sample).items()}
 
     # The plan
@@ -204,7 +201,7 @@ class Runner:
         seconds = standing.seconds if standing else None
         unknown = [name for name in (*step.inputs, *step.after) if name not in known]
         inputs = {name: known.get(name, "") for name in step.inputs}
-        made = self._made(step, inputs)
+        made = self.made(step, inputs)
         waiting = tuple(Reason("input", name) for name in unknown)
         if unknown:
             own = () if standing is None else self._reasons(step, standing, made)
@@ -236,18 +233,7 @@ class Runner:
         if fault is not None:
             return (Reason("damaged", f"{step.name}: {fault}"),)
         if step.decides:
-            return self._unsettled()
-        return ()
-
-    def _unsettled(self) -> tuple[Reason, ...]:
-        entries = self.store.log(self.environment, self.name)
-        settled = self.store.settled(self.environment, self.name)
-        if not entries:
-            return (Reason("missing", "promotion log"),)
-        if settled is None or settled["number"] < entries[-1].number:
-            return (Reason("missing", f"entry {entries[-1].number} of the promotion log in the registry"),)
-        if settled.get("undelivered"):
-            return (Reason("missing", f"news of entry {settled['undelivered']['number']} of the promotion log"),)
+            return deciding.unsettled(self)
         return ()
 
     def accept(self, names: Collection[str], why: str) -> list[Reason]:
@@ -285,7 +271,7 @@ class Runner:
                 fix="accept only what changed code or libraries alone made stale, earlier steps first; run the others",
             )
         assert standing is not None
-        made = self._made(step, {name: self._input(step, name) for name in step.inputs})
+        made = self.made(step, {name: self._input(step, name) for name in step.inputs})
         record = dataclasses.replace(
             standing,
             key=made.key,
@@ -309,7 +295,7 @@ class Runner:
         """
         for step in map(self.step, plan.to_run):
             if step.preflight is not None:
-                _load(step.preflight)(**self._arguments(step))
+                load(step.preflight)(**self.arguments(step))
 
     def judge(self, step: Step, measurements: Measurements) -> dict[str, Outcome]:
         """Evaluate a step's checks from its measurements and the present configuration.
@@ -357,14 +343,14 @@ class Runner:
         self._making = Making()
         step = self.step(name)
         inputs = {each: self._input(step, each) for each in step.inputs}
-        made = self._made(step, inputs)
+        made = self.made(step, inputs)
         standing = self.stands_for(step)
         reasons = self._unfresh(step, standing, made)
         action: Action = "fresh"
         if reasons and step.decides:
-            standing, action = self._decide(step, made, standing, reasons), "built"
+            standing, action = deciding.decide(self, step, made, standing, reasons), "built"
         elif reasons:
-            standing, action = self._get_or_build(step, made, forced=name in self.forced)
+            standing, action = self.get_or_build(step, made, forced=name in self.forced)
             self.store.refer(self.environment, self.name, name, standing)
         self.store.index.save()
         assert standing is not None
@@ -390,27 +376,30 @@ class Runner:
                 )
         return found.record.content
 
-    def _get_or_build(self, step: Step, made: Made, *, forced: bool = False) -> tuple[Record, Action]:
+    def get_or_build(self, step: Step, made: Made, *, forced: bool = False) -> tuple[Record, Action]:
+        """The record of a step's key, built if the store has none or if it is forced; no reference is moved."""
         return get_or_build(
             self.store,
             made,
             partial(self._call, step, made),
-            work=self._work(made.key),
+            work=self.work(made.key),
             waiting=Progress(step.name, self.sink).message,
             forced=forced,
         )
 
-    def _work(self, key: str) -> Path:
+    def work(self, key: str) -> Path:
+        """Folder for what should outlive a killed process that builds a key."""
         return self.home.path / "work" / key
 
-    def _context(self, step: Step, made: Made, folder: Path) -> Build:
+    def context(self, step: Step, made: Made, folder: Path) -> Build:
+        """What a step's function is given to build a key in a folder."""
         digests = {name: made.ingredients["inputs"][name] for name in step.inputs}
         return Build(
             inputs={name: self.store.open("objects", digest) for name, digest in digests.items()},
             externals=made.externals,
             content=folder / "content",
             trace=folder / "trace",
-            work=self._work(made.key),
+            work=self.work(made.key),
             progress=Progress(step.name, self.sink),
             pipeline=self.name,
             part=partial(self._part, step),
@@ -422,10 +411,10 @@ class Runner:
         )
 
     def _call(self, step: Step, made: Made, folder: Path) -> Measurements:
-        build = self._context(step, made, folder)
-        given = self._arguments(step)
+        build = self.context(step, made, folder)
+        given = self.arguments(step)
         if step.program is None:
-            return _load(step.function)(build, **given)  # type: ignore[no-any-return]
+            return load(step.function)(build, **given)  # type: ignore[no-any-return]
         return run_program(step, build, given, roots(step, self.config), self.launcher)
 
     def _part(
@@ -442,92 +431,14 @@ class Runner:
         made = made_part(function, arguments, inputs, files, environment, self._making)
 
         def call(folder: Path) -> Measurements:
-            build = self._context(part, made, folder)
+            build = self.context(part, made, folder)
             build = dataclasses.replace(build, progress=Progress(step.name, self.sink))
-            return _load(function)(build, **arguments)  # type: ignore[no-any-return]
+            return load(function)(build, **arguments)  # type: ignore[no-any-return]
 
         waiting = Progress(step.name, self.sink).message
-        record, _ = get_or_build(self.store, made, call, work=self._work(made.key), waiting=waiting)
+        record, _ = get_or_build(self.store, made, call, work=self.work(made.key), waiting=waiting)
         content = self.store.open("objects", record.content, reading=False)
         return Part(content, record.content, self.store.measurements(record.trace))
-
-    # Deciding
-
-    def _variant(self, digests: Mapping[str, str], name: str, replaced: Mapping[str, str]) -> Path:
-        """The result of another step, with some inputs replaced by objects of the store."""
-        step = self.step(name)
-        known = {**self._stood(), **digests, **replaced}
-        record, _ = self._get_or_build(step, self._made(step, {each: known[each] for each in step.inputs}))
-        return self.store.open("objects", record.content)
-
-    def _before_deciding(self) -> list[Step]:
-        """The steps that come before the one that decides; what comes after it is no part of a decision."""
-        return list(takewhile(lambda step: not step.decides, self.chain))
-
-    def _stood(self) -> dict[str, str]:
-        records = {step.name: self.stands_for(step) for step in self._before_deciding()}
-        return {name: record.content for name, record in records.items() if record is not None}
-
-    def _decide(self, step: Step, made: Made, standing: Record | None, reasons: tuple[Reason, ...]) -> Record:
-        """Append a decision to the promotion log, then bring what stands outside in line with it."""
-        only_settle = standing is not None and standing.key == made.key and reasons == self._unsettled()
-        if not only_settle:
-            waiting = Progress(step.name, self.sink).message
-            uses = sorted(made.ingredients["inputs"].values())
-            with self.store.lease(f"decide-{self.environment}-{self.name}", waiting, uses):
-                decided = self.stands_for(step)
-                # Another run decided the same while this one waited for the lease.
-                if decided is None or decided == standing or decided.key != made.key:
-                    decided = self._append_decision(step, made)
-                standing = decided
-        self.settle()
-        assert standing is not None
-        return standing
-
-    def _append_decision(self, step: Step, made: Made) -> Record:
-        while True:
-            entries = self.store.log(self.environment, self.name)
-            after = self.store.record(made.key)
-            stand = {each.name: found for each in self._before_deciding() if (found := self.standing(each.name))}
-            call = partial(self._call_deciding, step, made, entries, stand)
-            record = publish(self.store, made, call, work=self._work(made.key), after=after)
-            decision = json.loads((self.store.open("objects", record.content) / "decision.json").read_bytes())
-            before = entries[-1].fields["champion"] if entries else None
-            challenger = decision["challenger"]
-            fields = {
-                "kind": "decision",
-                "key": made.key,
-                "release": {"content": record.content, "trace": record.trace},
-                "decision": decision["decision"],
-                "challenger": challenger,
-                "champion": challenger if decision["decision"] == "promoted" else before,
-                "inputs": {**self._stood(), **{name: made.ingredients["inputs"][name] for name in step.inputs}},
-                # A list: they are in the order of the chain, and a JSON object would be sorted.
-                "keys": [[name, found.record.key] for name, found in stand.items()],
-                "checks": {name: _told(found.outcomes) for name, found in stand.items() if found.outcomes},
-                "run": self.run,
-                "by": by(),
-                "when": datetime.now(UTC).isoformat(timespec="seconds"),
-                "why": "; ".join(each["message"] for each in decision["comparisons"] if not each["passed"]),
-            }
-            # Another run decided meanwhile: the champion may be another one, so decide again.
-            if self.store.append(self.environment, self.name, LogEntry(len(entries), fields)):
-                return record
-
-    def _call_deciding(
-        self, step: Step, made: Made, entries: tuple[LogEntry, ...], stand: Mapping[str, StepResult], folder: Path
-    ) -> Measurements:
-        build = self._context(step, made, folder)
-        build = dataclasses.replace(
-            build,
-            variant=partial(self._variant, build.digests),
-            stored=partial(self.store.open, "objects"),
-            log=entries,
-            measurements={name: found.measurements for name, found in stand.items()},
-            ingredients={name: found.record.ingredients for name, found in stand.items()},
-            settings=self.config.model_dump(mode="json", exclude_none=True),
-        )
-        return _load(step.function)(build, **self._arguments(step))  # type: ignore[no-any-return]
 
     def settle(self, *, overwrite: bool = False) -> dict[str, Any]:
         """Bring what stands outside in line with the promotion log; returns what stands there.
@@ -538,47 +449,9 @@ class Runner:
         Raises:
             TransientError: if the registry cannot be reached.
         """
-        step = next(step for step in self.chain if step.decides)
-        assert step.settle is not None
-        progress = Progress(step.name, self.sink)
-        # Two at once could each register the same model, or the one that read the log first undo the other's entry.
-        with self.store.lease(f"settle-{self.environment}-{self.name}", progress.message, []):
-            entries = self.store.log(self.environment, self.name)
-            settlement = Settlement(
-                pipeline=self.name,
-                environment=self.environment,
-                entries=entries,
-                content=partial(self.store.open, "objects"),
-                trace=partial(self.store.open, "traces"),
-                tracking_uri=self.home.tracking_uri,
-                artifact_root=self.home.artifact_root,
-                progress=progress,
-                record=self.store.record,
-                settled=self.store.settled(self.environment, self.name) or {},
-                overwrite=overwrite,
-                settings=self._settles_by(step),
-            )
-            outside: dict[str, Any] = _load(step.settle)(settlement)
-            self.store.settle(self.environment, self.name, len(entries) - 1, outside)
-        return outside
-
-    def _settles_by(self, step: Step) -> dict[str, Any]:
-        if self.sample is not None:
-            # Nobody outside is told of a sample's model.
-            return {}
-        return self._arguments(dataclasses.replace(step, configuration=step.settles_by))
-
-
-def _told(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    return {name: {"passed": found.passed, "message": found.message} for name, found in outcomes.items()}
+        return deciding.settle(self, overwrite=overwrite)
 
 
 def _contents(files: Mapping[str, Mapping[str, Sequence[Any]]]) -> set[str]:
     """Digests of all files of a record."""
     return {sha256 for of_input in files.values() for sha256, *_ in of_input.values()}
-
-
-def _load(function: str) -> Callable[..., Any]:
-    module, _, name = function.partition(":")
-    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return loaded

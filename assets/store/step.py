@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -310,3 +311,10 @@ class Settlement:
     settled: Mapping[str, Any] = field(default_factory=dict)
     overwrite: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(function: str) -> Callable[..., Any]:
+    """The function that a declaration names as `module:function`."""
+    module, _, name = function.partition(":")
+    loaded: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return loaded
