@@ -65,6 +65,7 @@ def make_splits(
     rows: Sequence[tuple[str, str]],
     sides: Sequence[str] | None = None,
     like: Mapping[int, int] = MappingProxyType({}),
+    first: int = 0,
 ) -> Path:
     """Publish what the step `splits` writes, and return its folder in the store.
 
@@ -73,11 +74,13 @@ def make_splits(
         rows: text and label; their place is their `row_id`, 32 hexadecimal digits.
         sides: side of each row; None: 60 % train, 20 % validation, 20 % test, in this order.
         like: place of a row → that of the row that names its group; others are groups of their own.
+        first: place of the first row.
     """
     if sides is None:
         sides = [SIDES[(at * 5 >= len(rows) * 3) + (at * 5 >= len(rows) * 4)] for at in range(len(rows))]
     texts, labels = zip(*rows, strict=True)
-    table = pa.table({"row_id": [f"{at:032x}" for at in range(len(rows))], "text": texts, "label": labels})
+    ids = [f"{at:032x}" for at in range(first, first + len(rows))]
+    table = pa.table({"row_id": ids, "text": texts, "label": labels})
     # Two shards, the later rows first: whoever reads them has to bring them into their order. As they came, texts are
     # not in their normal form.
     half = len(rows) // 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,40 +59,36 @@ def rows_differ(old: Path, new: Path) -> dict[str, Any]:
     """
     import pyarrow.compute as pc
 
-    before, after = _read(old), _read(new)
-    gone = before.filter(pc.invert(pc.is_in(before["row_id"], value_set=after["row_id"])))
-    came = after.filter(pc.invert(pc.is_in(after["row_id"], value_set=before["row_id"])))
-    labels = dict(zip(gone["text"].to_pylist(), gone["label"].to_pylist(), strict=True))
-    pairs = zip(came["text"].to_pylist(), came["label"].to_pylist(), strict=True)
-    relabelled = sum(labels.get(text, label) != label for text, label in pairs)
-    sides = dict(zip(before["row_id"].to_pylist(), before["side"].to_pylist(), strict=True))
-    places = list(zip(after["row_id"].to_pylist(), after["side"].to_pylist(), strict=True))
-    tests = [{row for row, side in found if side == "test"} for found in (sides.items(), places)]
-    counts = [_counts(each["side"].to_pylist()) for each in (before, after)]
+    from assets.splits.rows import read_sides, read_some
+
+    before, after = (read_sides(splits) for splits in (old, new))
+    place = pc.index_in(before["row_id"], value_set=after["row_id"])
+    gone = before["row_id"].filter(pc.is_null(place))
+    came = after["row_id"].filter(pc.invert(pc.is_in(after["row_id"], value_set=before["row_id"])))
+    relabelled = 0
+    if len(gone) and len(came):
+        had, has = read_some(old, gone), read_some(new, came)
+        label_before = had["label"].take(pc.index_in(has["text"], value_set=had["text"]))
+        relabelled = _count(pc.not_equal(label_before, has["label"]))
+    tests = [rows["row_id"].filter(pc.equal(rows["side"], "test")) for rows in (before, after)]
     return {
-        "added": came.num_rows - relabelled,
-        "removed": gone.num_rows - relabelled,
+        "added": len(came) - relabelled,
+        "removed": len(gone) - relabelled,
         "relabelled": relabelled,
-        "moved": sum(row in sides and sides[row] != side for row, side in places),
-        "same_test_rows": tests[0] == tests[1],
-        "rows": {side: [found.get(side, 0) for found in counts] for side in ("train", "validation", "test")},
+        "moved": _count(pc.not_equal(before["side"], after["side"].take(place))),
+        "same_test_rows": tests[0].equals(tests[1]),
+        "rows": {
+            side: [_count(pc.equal(rows["side"], side)) for rows in (before, after)]
+            for side in ("train", "validation", "test")
+        },
     }
 
 
-def _read(splits: Path) -> pa.Table:
-    import pyarrow as pa
+def _count(true: pa.ChunkedArray) -> int:
+    """How many values are true; null, of what has no counterpart, is not."""
+    import pyarrow.compute as pc
 
-    from assets.splits.rows import read_side
-
-    found = []
-    for side in ("train", "validation", "test"):
-        rows = read_side(splits, side).select(["row_id", "text", "label"])
-        found.append(rows.append_column("side", pa.array([side] * rows.num_rows, pa.string())))
-    return pa.concat_tables(found)
-
-
-def _counts(sides: Sequence[str]) -> dict[str, int]:
-    return {side: sides.count(side) for side in dict.fromkeys(sides)}
+    return pc.sum(true).as_py() or 0
 
 
 def scores_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

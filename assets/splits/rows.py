@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from assets.splits.rule import SIDES
 from assets.store.links import linked
-from assets.store.tables import Ids, as_ids, distinct, from_hexadecimal, hexadecimal, order_of, read_tables
+from assets.store.tables import Ids, among, as_ids, distinct, from_hexadecimal, hexadecimal, order_of, read_tables
 
 OVERLAY = "layout/rows.feather"
 
@@ -58,6 +58,30 @@ def read_sides(splits: Path) -> pa.Table:
     rows = rows[order_of(ids[rows])]
     names = pa.DictionaryArray.from_arrays(pa.array(side[rows]), pa.array(SIDES)).cast(pa.string())
     return pa.table({"row_id": hexadecimal(ids[rows]), "group": hexadecimal(ids[group[rows]]), "side": names})
+
+
+def read_some(splits: Path, row_ids: pa.ChunkedArray) -> pa.Table:
+    """Text and label of some of the rows that have a side, in no order; the texts of all are never in memory at once.
+
+    Args:
+        splits: content of the step.
+        row_ids: hexadecimal, shape [rows].
+    """
+    if _is_unsharded(splits):
+        sides = [_unsharded_side(splits / "dataset" / side) for side in SIDES]
+        return pa.concat_tables(
+            rows.filter(pc.is_in(rows["row_id"], value_set=row_ids)).select(["text", "label"]) for rows in sides
+        )
+    there = read_tables([splits], OVERLAY, ["side"])["side"].to_numpy() >= 0
+    wanted = from_hexadecimal(row_ids.to_pylist())
+    found, start = [], 0
+    for shard, texts in zip(linked(splits, "shards"), linked(splits, "prepared"), strict=True):
+        ids = as_ids(read_tables([shard], "ids.feather")["row_id"])
+        rows = np.flatnonzero(there[start : start + len(ids)] & among(ids, wanted))
+        columns = (read_tables([texts], "texts.feather", ["text"]), read_tables([shard], "rows.feather", ["label"]))
+        found.append(pa.table({name: each[name].take(rows) for each in columns for name in each.column_names}))
+        start += len(ids)
+    return pa.concat_tables(found)
 
 
 def read_test_groups(splits: Path) -> pa.Table:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,7 +13,7 @@ from assets.release.difference import made_differently, rows_differ, scores_diff
 from assets.store.store import Store
 from assets.tasks.classification import metrics
 from tests.release.test_lineage import records
-from tests.tiny import make_splits
+from tests.tiny import make_rows, make_splits
 
 WORDS = st.lists(st.sampled_from([f"text {at}" for at in range(8)]), min_size=3, max_size=8, unique=True)
 
@@ -50,6 +53,36 @@ def test_rows(store: Store) -> None:
     back = rows_differ(after, before)
     assert (back["added"], back["removed"], back["moved"]) == (0, 1, 1)
     assert rows_differ(before, before)["same_test_rows"]
+
+
+def test_a_row_with_another_label_is_found_by_its_text(store: Store) -> None:
+    """It is another row, with another identifier; here identifiers go 0, 1, 2, 3 and 2, 3, 4, 5."""
+    before = make_splits(store, [("a", "ham"), ("b", "ham"), ("c", "ham"), ("d", "ham")])
+    after = make_splits(store, [("c", "ham"), ("d", "ham"), ("b", "spam"), ("e", "ham")], first=2)
+    found = rows_differ(before, after)
+    assert {name: found[name] for name in ("added", "removed", "relabelled")} == {
+        "added": 1,
+        "removed": 1,
+        "relabelled": 1,
+    }
+
+
+@pytest.mark.parametrize("kept", [19, 5])
+def test_only_texts_of_rows_that_differ_are_read(store: Store, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    from assets.splits import rows
+
+    made = make_rows(20, seed=3)
+    read: list[int] = []
+    real = rows.read_some
+
+    def counted(splits: Path, row_ids: pa.ChunkedArray) -> pa.Table:
+        found = real(splits, row_ids)
+        read.append(found.num_rows)
+        return found
+
+    monkeypatch.setattr(rows, "read_some", counted)
+    rows_differ(make_splits(store, made), make_splits(store, made[-kept:] + made[: 20 - kept], first=20 - kept))
+    assert read == [20 - kept, 20 - kept]
 
 
 @settings(deadline=None, max_examples=10, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
