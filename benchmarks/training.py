@@ -151,7 +151,7 @@ class Work:
         """Examples a second and macro-F1 of ours, in batches of like length or in given ones."""
         import torch
 
-        from assets.model import loop
+        from assets.model import loop, stepping
         from assets.model.checkpoints import Checkpoints
         from assets.model.recipe import Recipe
         from assets.progress import Progress
@@ -159,7 +159,9 @@ class Work:
 
         recipe = Recipe(1, self.batch_size, RATE, RATE, 0.06, 0.01, 1.0, seed, "loss")
         model, device = self.model(seed), torch.device("cpu")
-        given = nullcontext() if batches is None else patch.object(loop, "shuffled_batches", lambda *_, **__: batches)
+        given = (
+            nullcontext() if batches is None else patch.object(stepping, "shuffled_batches", lambda *_, **__: batches)
+        )
         with tempfile.TemporaryDirectory() as folder, given:
             fitted = loop.fit(
                 model,

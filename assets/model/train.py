@@ -13,8 +13,10 @@ from typing import Any, Literal
 from assets.errors import ConfigurationError, FreshtuneError, StoreError
 from assets.model.base import FIELD, fetch
 from assets.model.checkpoints import Checkpoints
-from assets.model.loop import SUMMARY, Examples, Fitted, fit
+from assets.model.examples import Examples
+from assets.model.loop import Fitted, fit
 from assets.model.recipe import Recipe
+from assets.model.validation import SUMMARY
 from assets.store.digests import write_json
 from assets.store.step import Build, Measurements, Observation
 from assets.tasks import classification as task

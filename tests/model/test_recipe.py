@@ -12,10 +12,60 @@ import torch  # noqa: TID253 - this module tests torch code
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.model.recipe import class_weights, learning_rate_of, out_of_patience, rate_share, total_weight
+from assets.model.recipe import (
+    Recipe,
+    class_weights,
+    learning_rate_of,
+    out_of_patience,
+    parameter_groups,
+    rate_share,
+    total_weight,
+)
 from assets.tasks.classification import loss, pretrained
-from tests.model.test_loop import RECIPE
 from tests.tiny import LABELS, make_base_model
+
+RECIPE = Recipe(
+    epochs=1,
+    batch_size=8,
+    learning_rate=1e-4,
+    head_learning_rate=1e-3,
+    warmup=0.1,
+    weight_decay=0.01,
+    max_gradient_norm=1.0,
+    seed=0,
+    select_by="f1_macro",
+)
+
+
+@settings(deadline=None, derandomize=True)
+@given(steps=st.integers(1, 300), warmup=st.floats(0, 1))
+def test_learning_rate_rises_then_falls_and_is_never_zero_while_training(steps: int, warmup: float) -> None:
+    shares = [rate_share(step, steps, warmup) for step in range(steps)]
+    peak = max(0, math.ceil(warmup * steps) - 1)
+
+    assert all(0 < share <= 1 for share in shares)
+    assert shares[peak] == 1
+    assert shares[: peak + 1] == sorted(shares[: peak + 1])
+    assert shares[peak:] == sorted(shares[peak:], reverse=True)
+
+
+def test_learning_rate_of_an_example() -> None:
+    assert [rate_share(step, 6, 1 / 3) for step in range(7)] == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
+
+
+def test_every_parameter_is_in_one_group_with_its_rate_and_decay(tmp_path: Path) -> None:
+    model = pretrained(make_base_model(tmp_path), LABELS)
+    names = {parameter: name for name, parameter in model.named_parameters()}
+
+    groups = parameter_groups(model, RECIPE)
+
+    assert sorted(names[parameter] for group in groups for parameter in group["params"]) == sorted(names.values())
+    assert groups[0]["lr"] == RECIPE.learning_rate
+    for group in groups:
+        for name in (names[parameter] for parameter in group["params"]):
+            assert group["lr"] == (1e-3 if "classifier" in name or "pooler" in name else 1e-4), name
+            assert group["weight_decay"] == (0 if "bias" in name or "LayerNorm" in name else 0.01), name
+    assert [group["lr"] for group in parameter_groups(model, replace(RECIPE, head_learning_rate=1e-4))] == [1e-4] * 2
 
 
 @settings(deadline=None, derandomize=True)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from assets.errors import TransientError
-from assets.model import loop
+from assets.model import stepping
 from assets.model.checkpoints import Checkpoints
 from assets.model.train import train
 from assets.progress import Event
@@ -60,14 +60,14 @@ def uninterrupted(start: Callable[[], Build]) -> dict[str, bytes]:
 
 def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let SIGTERM come at a step."""
-    before = loop.Training.update
+    before = stepping.Training.update
 
-    def update(self: loop.Training, batch: list[int]) -> None:
+    def update(self: stepping.Training, batch: list[int]) -> None:
         before(self, batch)
         if self.curve.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop.Training, "update", update)
+    monkeypatch.setattr(stepping.Training, "update", update)
 
 
 @pytest.mark.parametrize("step", [1, 7, 19, 20, 37, STEPS])
@@ -144,11 +144,11 @@ def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
         (tmp_path / part).mkdir()
     # A program that saves as often as it can, and is slow enough to be killed amid its steps.
     slow = (
-        "import time; from assets.model import checkpoints, loop; checkpoints.SHARE = 1e9\n"
+        "import time; from assets.model import checkpoints, curves; checkpoints.SHARE = 1e9\n"
         "checkpoints.Checkpoints.due = lambda self: not self._busy()\n"
-        "report = loop.Curve.report\n"
+        "report = curves.Curve.report\n"
         "def slowly(self, rate):\n    time.sleep(0.05)\n    return report(self, rate)\n"
-        "loop.Curve.report = slowly\n"
+        "curves.Curve.report = slowly\n"
         "import sys; sys.argv[0] = 'assets.model'\n"
         "from assets.store.program import main; raise SystemExit(main())"
     )

@@ -128,7 +128,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
 
 
 def test_the_best_epoch_is_kept_and_the_earliest_of_equals(build: Build) -> None:
-    from assets.model.loop import Examples, validate
+    from assets.model.examples import Examples
+    from assets.model.validation import validate
     from assets.tasks.classification import encode_targets, finetuned
     from assets.tasks.inputs import read_side, tokenize
     from assets.tasks.loading import load_tokenizer
