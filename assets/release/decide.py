@@ -160,11 +160,14 @@ def _proven(pipeline: str, same_rows: SameRows, asked: Asked, promote_if: str, w
         return _incomparable(pipeline, f"no row of {', '.join(gone)} is left that it was not trained on", whose)
     # Labels that only the challenger knows have the highest numbers: it may answer with them, and then is wrong.
     known = len(same_rows.labels)
-    found = paired_difference(
-        asked.metric, true, new, old, max(2, known, *(at + 1 for at in new)), gate.LEVELS[promote_if], known
+    found, best = (
+        paired_difference(
+            asked.metric, true, answers, old, max(2, known, *(at + 1 for at in new)), gate.LEVELS[promote_if], known
+        )
+        for answers in (new, true)
     )
     margin = gate.MARGINS[promote_if] if asked.margin is None else asked.margin
-    return gate.proven(asked.metric, found, promote_if, margin, same_rows.rows, whose)
+    return gate.proven(asked.metric, found, best, promote_if, margin, same_rows.rows, whose)
 
 
 def _incomparable(pipeline: str, reason: str, whose: str) -> gate.Comparison:

@@ -98,13 +98,20 @@ worse by the margin."""
 
 
 def proven(
-    metric: str, found: Difference, promote_if: str, margin: float, rows: int, whose: str = "champion"
+    metric: str,
+    found: Difference,
+    best: Difference,
+    promote_if: str,
+    margin: float,
+    rows: int,
+    whose: str = "champion",
 ) -> Comparison:
     """Whether the interval of the difference to the champion proves what is asked for.
 
     Args:
         metric: what was compared.
         found: the difference on the same rows, with its interval at the level of `LEVELS`.
+        best: the same of a model without errors: where not even that proves it, no later model will.
         promote_if: `better` or `not_worse`.
         margin: how much better it must be at least, or how much worse it may be at most.
         rows: rows compared.
@@ -116,6 +123,8 @@ def proven(
         f"interval {found.low:+.4f} to {found.high:+.4f} ({found.method}); "
         f"required: all of it above {limit:+.4f} ({promote_if.replace('_', ' ')})"
     )
+    if best.low <= limit:
+        message += "; on these rows not even a model without errors could prove it: see docs/gate.md"
     interval = (found.low, found.high)
     name = "proven" if whose == "champion" else "reference_proven"
     return Comparison(name, found.low > limit, None, None, message, found.value, interval, found.method, margin, rows)

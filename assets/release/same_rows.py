@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from assets.errors import DamagedError
+from assets.errors import DamagedError, DataError
 from assets.release import log
 from assets.store.step import Build
 
@@ -65,7 +65,7 @@ class SameRows:
 
 
 def on_same_rows(build: Build, model: str, labels: Sequence[str]) -> SameRows:
-    """Compare with another model; one that the store lost cannot be compared, and must not stop every later run.
+    """Compare with another model; one that is lost or cannot be loaded any more must not stop every later run.
 
     Nor is it replaced by itself: a fault of a disk must not change which model is in use.
 
@@ -79,6 +79,9 @@ def on_same_rows(build: Build, model: str, labels: Sequence[str]) -> SameRows:
     except DamagedError as error:
         back = f"after bringing it back from a backup, run `freshtune run {build.pipeline} --force release`"
         return SameRows(0, 0, f"the store has lost what belongs to it ({error.what}; {back})")
+    except DataError as error:
+        # As after an upgrade of transformers. Challengers were scored already, so it is not for them.
+        return SameRows(0, 0, f"it cannot be scored any more ({error.what.splitlines()[0]})")
 
 
 def _on_same_rows(build: Build, model: str, labels: Sequence[str]) -> SameRows:

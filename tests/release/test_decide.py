@@ -9,11 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from assets.errors import DataError
 from assets.progress import Event
 from assets.release import log, same_rows
+from assets.store import ingredients
 from assets.store.runner import Runner, StepResult
-from assets.store.step import LogEntry
+from assets.store.step import Build, LogEntry, Measurements
 from assets.tasks.classification import metrics
+from tests.release import material
 from tests.release.conftest import MakeRelease, OpenChain
 from tests.release.material import LABELS, METRICS, TRUE, WHEN, entry
 
@@ -202,6 +205,35 @@ def test_a_champion_that_the_store_lost_is_not_replaced_by_itself(lost: str, rel
     assert without.decision["decision"] == "promoted", "nobody asked for the comparison"
 
 
+def test_a_champion_that_cannot_be_loaded_any_more_stops_no_run(
+    open_chain: OpenChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade of transformers: it is as if it were lost. As the reference it keeps nobody out."""
+    champion = ran(open_chain(1)).measurements["champion"]
+    real = material.evaluate
+
+    def evaluate(build: Build) -> Measurements:
+        if build.digests["model"] == champion:
+            raise DataError("no trained model can be loaded: KeyError: 'old'\nand more", where="a folder")
+        return real(build)
+
+    monkeypatch.setattr(material, "evaluate", evaluate)
+    monkeypatch.setattr(ingredients, "code_pieces", lambda roots: dict.fromkeys(roots, "2"))
+    refused = ran(open_chain(2))
+    assert (refused.measurements["decision"], refused.measurements["champion"]) == ("refused", champion)
+    said = "it cannot be scored any more (no trained model can be loaded: KeyError: 'old'); only an explicit promotion"
+    assert said in refused.outcomes["gate"].message
+    runner = open_chain(2)
+    entries = runner.store.log("default", "tiny")
+    # As the gate writes it, so that the reference is still the first.
+    decided = {**entries[-1].fields, "decision": "promoted", "champion": entries[-1].fields["challenger"]}
+    assert runner.store.append("default", "tiny", LogEntry(len(entries), decided))
+    after = ran(open_chain(3)).measurements
+    assert after["decision"] == "promoted"
+    (reference,) = (each for each in after["comparisons"] if each["name"] == "reference")
+    assert reference["message"].startswith("not compared with the reference champion: it cannot be scored any more")
+
+
 @pytest.mark.parametrize("harm", ["cut", "gone"])
 def test_a_lost_champion_stops_no_run(harm: str, open_chain: OpenChain) -> None:
     first = ran(open_chain(1))
@@ -345,6 +377,20 @@ def test_what_the_interval_must_prove(
     assert found["difference"] == pytest.approx((old - new) / 200, abs=1e-3)
     assert found["interval"][0] <= found["difference"] <= found["interval"][1]
     assert found["rows"] == 200
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro"])
+def test_it_is_said_that_no_model_could_prove_it(metric: str, release: MakeRelease) -> None:
+    """A champion with three errors is beaten provably by nobody; one with twenty may be."""
+    for old, hopeless in ((3, True), (20, False)):
+        made = release(
+            MANY, wrong(2), champion=wrong(old), log=OLD, metric=metric, below_champion=None, promote_if="better"
+        )
+        assert ("not even a model without errors could prove it" in made.message("proven")) == hopeless
+        best = release(
+            MANY, MANY, champion=wrong(old), log=OLD, metric=metric, below_champion=None, promote_if="better"
+        )
+        assert best.decision["decision"] == ("refused" if hopeless else "promoted")
 
 
 def test_nothing_is_proven_about_a_label_without_rows(release: MakeRelease) -> None:
