@@ -9,3 +9,7 @@ class Section(BaseModel):
     """Base of every section: frozen, strict about unknown fields, documented by the docstrings of its fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class OfTheMachine:
+    """Mark of a field that says how a machine is used: recorded with a result, and no part of its key."""

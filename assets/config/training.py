@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assets.config.section import Section
+from assets.config.section import OfTheMachine, Section
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -49,3 +49,6 @@ class Training(Section):
     """Batches of texts of like length in random order, which is faster, or rows wholly at random."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """`auto`: bfloat16 autocast where the device computes it natively, else float32. Weights are float32 always."""
+    devices: Annotated[Annotated[int, Field(ge=1)] | Literal["all"] | None, OfTheMachine()] = None
+    """GPUs that train together, each a share of every batch: so many, `all` that the machine has, or null for one. On a
+    machine without GPUs so many processes. How a machine is used makes nothing stale: see docs/devices.md."""

@@ -50,10 +50,11 @@ class Checkpoints:
         folder: where they are; made when the first is written.
         progress: told of what goes wrong, and where training goes on.
         seconds: least time from one to the next.
+        writes: whether this process writes them; of several that train together one does.
     """
 
-    def __init__(self, folder: Path, progress: Progress, *, seconds: float = SECONDS) -> None:
-        self._folder, self._progress, self._seconds = folder, progress, seconds
+    def __init__(self, folder: Path, progress: Progress, *, seconds: float = SECONDS, writes: bool = True) -> None:
+        self._folder, self._progress, self._seconds, self._writes = folder, progress, seconds, writes
         self._last, self._cost = time.monotonic(), 0.0
         self._writing: threading.Thread | None = None
         self._failed: str | None = None
@@ -77,10 +78,12 @@ class Checkpoints:
     def due(self) -> bool:
         """Whether it is time for the next one."""
         waited = time.monotonic() - self._last
-        return waited >= max(self._seconds, self._cost / SHARE) and not self._busy()
+        return self._writes and waited >= max(self._seconds, self._cost / SHARE) and not self._busy()
 
     def save(self, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy everything and write it in the background; a disk that is full is said, and training goes on."""
+        if not self._writes:
+            return
         self.wait()
         started = time.monotonic()
         copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}

@@ -63,20 +63,21 @@ class Pace:
 
     Attributes:
         seconds: spent on training steps.
-        examples: rows that were trained on.
+        examples: rows that were trained on, by all devices together.
         tokens: tokens of these rows.
+        real: tokens of what this device ran.
         places: places in the row of tokens, padding included.
     """
 
     seconds: float = 0.0
     examples: int = 0
     tokens: int = 0
+    real: int = 0
     places: int = 0
 
     def see(self, layout: Layout) -> None:
-        """Count a batch."""
-        self.examples += len(layout.firsts)
-        self.tokens += layout.real
+        """Count what was run."""
+        self.real += layout.real
         self.places += layout.input_ids.numel()
 
     def values(self) -> dict[str, float]:
@@ -85,5 +86,5 @@ class Pace:
         return {
             "examples_per_second": self.examples / seconds,
             "tokens_per_second": self.tokens / seconds,
-            "real_tokens": self.tokens / max(self.places, 1),
+            "real_tokens": self.real / max(self.places, 1),
         }

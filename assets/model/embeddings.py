@@ -6,7 +6,7 @@ update of all others are work for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +46,20 @@ class Touched:
         self._looked_up.append((words, rows))
         return torch.nn.functional.embedding(place, rows)
 
-    def collect(self) -> list[torch.Tensor]:
-        """Bring the gradients of all batches since the last step together; returned for the norm, may be scaled."""
+    def collect(self, joined: Callable[[torch.Tensor], torch.Tensor] = lambda words: words) -> list[torch.Tensor]:
+        """Bring the gradients of all batches since the last step together; returned for the norm, may be scaled.
+
+        Args:
+            joined: from the words of these batches, distinct and ascending, to those and others that are to be updated.
+        """
         import torch
 
         words = torch.cat([words for words, _ in self._looked_up])
         gradients = torch.cat([rows.grad for _, rows in self._looked_up if rows.grad is not None])
         assert len(words) == len(gradients), "every batch was followed by its backward pass"
         self._looked_up = []
-        self._words, place = torch.unique(words, return_inverse=True)
+        self._words = joined(torch.unique(words))
+        place = torch.searchsorted(self._words, words)
         summed = gradients.new_zeros(len(self._words), gradients.shape[1])
         self._gradient = summed.index_add_(0, place, gradients)
         return [self._gradient]

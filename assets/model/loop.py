@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from assets.errors import TransientError
 from assets.model.checkpoints import Checkpoints
 from assets.model.curves import Pace
+from assets.model.devices import ALONE, Devices
 from assets.model.dropout import fast_dropout
 from assets.model.embeddings import Touched, touched_only
 from assets.model.examples import Examples
@@ -60,6 +61,7 @@ def fit(
     progress: Progress,
     checkpoints: Checkpoints,
     stopping: Callable[[], bool] = lambda: False,
+    devices: Devices = ALONE,
 ) -> Fitted:
     """Train a model that is on the device, and leave it at its best epoch (the earliest of equals).
 
@@ -77,6 +79,7 @@ def fit(
         progress: where to say how far it is.
         checkpoints: of this very training: of another, they are not what it would come to.
         stopping: asked after each step whether to save and stop.
+        devices: that train together; each calls this with the same arguments.
 
     Raises:
         DataError: a loss is not finite.
@@ -88,8 +91,18 @@ def fit(
         touched = stack.enter_context(_touched(model, recipe)) if device.type == "cpu" else None
         if device.type == "cpu":
             stack.enter_context(fast_dropout(model))
-        training = Training(model, train, recipe, forward=forward, touched=touched, device=device, precision=precision)
+        training = Training(
+            model,
+            train,
+            recipe,
+            forward=forward,
+            touched=touched,
+            device=device,
+            precision=precision,
+            devices=devices,
+        )
         training.pace = pace
+        devices.draw_apart(recipe.seed, 0)
         saved = checkpoints.latest()
         if saved is not None:
             training.restore(saved.state, saved.tensors)
@@ -112,8 +125,7 @@ def _forward(model: Any, pad_token_id: int, pace: Pace, progress: Progress) -> I
 
     def padded(rows: Sequence[TokenIds]) -> torch.Tensor:
         inputs = {name: tensor.to(model.device) for name, tensor in collate(rows, pad_token_id).items()}
-        pace.examples += len(rows)
-        pace.tokens += sum(map(len, rows))
+        pace.real += sum(map(len, rows))
         pace.places += inputs["input_ids"].numel()
         logits: torch.Tensor = model(**inputs).logits
         return logits
@@ -142,7 +154,7 @@ def _train(
     stopping: Callable[[], bool],
 ) -> None:
     recipe, state, curve, pace = training.recipe, training.state, training.curve, training.pace
-    every = math.ceil(training.steps / REPORTS)
+    every, devices = math.ceil(training.steps / REPORTS), training.devices
 
     def save() -> None:
         checkpoints.save(curve.step, *training.saved())
@@ -165,18 +177,21 @@ def _train(
                     advance(curve.step - state.reported, loss=point["loss"], **pace.values())
                     progress.metrics(curve.step, loss=point["loss"], learning_rate=point["learning_rate"])
                     state.reported = curve.step
-                if stopping():
+                stop, due = devices.any(stopping(), checkpoints.due())
+                if stop:
                     save()
                     checkpoints.wait()
+                    # Until it is written, none of them ends.
+                    devices.any(False)
                     raise TransientError(
                         f"stopped from outside after step {curve.step:,} of {training.steps:,}; a checkpoint is kept",
                         where="training",
                         fix="run again: it goes on from there",
                     )
-                if checkpoints.due() and state.batch < training.batches:
+                if due and state.batch < training.batches:
                     save()
             pace.seconds += time.perf_counter() - started
-            found = validate(training.model, training.forward, validation, labels=labels)
+            found = validate(training.model, training.forward, validation, labels=labels, devices=devices)
             progress.metrics(curve.step, **{f"validation_{name}": value for name, value in found.items()})
             state.epochs.append({"epoch": state.epoch + 1, "step": curve.step, **found})
             if state.epoch == 0 or better(found, state.epochs[state.best], recipe.select_by):
@@ -186,6 +201,6 @@ def _train(
                 }
             state.epoch, state.batch = state.epoch + 1, 0
             training.epoch_order = training.order.get_state()
-            if checkpoints.due():
+            if any(devices.any(checkpoints.due())):
                 save()
     checkpoints.wait()

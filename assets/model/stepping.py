@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from assets.model.curves import Curve, Pace
+from assets.model.devices import Devices
 from assets.model.embeddings import Touched
 from assets.model.examples import Examples, micro_batches
 from assets.model.recipe import Recipe, class_weights, parameter_groups, rate_share, total_weight
@@ -52,11 +53,13 @@ class Training:
         touched: Touched | None,
         device: torch.device,
         precision: Precision,
+        devices: Devices,
     ) -> None:
         import torch
 
         self.model, self.train, self.recipe = model, train, recipe
         self.forward, self.touched, self.device, self.precision = forward, touched, device, precision
+        self.devices = devices
         self.batches = math.ceil(len(train.tokens) / recipe.batch_size)
         self.steps = recipe.epochs * self.batches
         self.targets = train.targets.to(device)
@@ -90,7 +93,8 @@ class Training:
         loss = self._gradients(batch)
         gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
         if self.touched is not None:
-            gradients += self.touched.collect()
+            gradients += self.touched.collect(self._joined)
+        self.devices.add([*gradients, loss])
         norm = torch.nn.utils.get_total_norm(gradients)
         # Multiplied in any case: to look at the norm would be to wait for the device.
         scale = (self.recipe.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
@@ -100,19 +104,29 @@ class Training:
         if self.touched is not None:
             self.touched.step(self.curve.step, share)
         self.state.batch += 1
+        self.pace.examples += len(batch)
+        self.pace.tokens += self._tokens(batch)
+
+    def _joined(self, words: torch.Tensor) -> torch.Tensor:
+        return self.devices.joined(words, self.model.config.vocab_size)
 
     def _gradients(self, batch: list[int]) -> torch.Tensor:
-        """Gradients of a batch, in as few parts as memory allows; the mean loss."""
+        """Gradients of this device's share of a batch, in as few parts as memory allows; what it adds to the loss."""
         import torch
 
+        mine = self.devices.share(batch, [len(self.train.tokens[at]) for at in batch])
+        # Without a row, one is computed and counts nothing: so there are gradients of the same weights everywhere.
+        counts, rows = (1.0, mine) if mine else (0.0, batch[:1])
+        # Divided by what the whole batch weighs, so that unequal parts count as what they are.
+        weight = total_weight(self.train.targets[batch], self.weights)
         generators = self._generators()
         while True:
             self.optimizer.zero_grad()
-            parts = micro_batches(batch, self.train.tokens, self.most_tokens)
+            parts = micro_batches(rows, self.train.tokens, self.most_tokens)
             try:
-                return self._gradients_of(parts)
+                return self._gradients_of(parts, weight, counts)
             except torch.OutOfMemoryError:
-                if len(parts) == len(batch):
+                if len(parts) == len(rows):
                     raise
                 self.most_tokens = max(map(self._tokens, parts)) / 2
             # The same numbers are drawn again, and memory that the failed try holds is given back first.
@@ -124,11 +138,9 @@ class Training:
     def _tokens(self, rows: list[int]) -> int:
         return sum(len(self.train.tokens[at]) for at in rows)
 
-    def _gradients_of(self, parts: list[list[int]]) -> torch.Tensor:
+    def _gradients_of(self, parts: list[list[int]], weight: float, counts: float) -> torch.Tensor:
         import torch
 
-        # Divided by what the whole batch weighs, so that unequal parts count as what they are.
-        weight = sum(total_weight(self.train.targets[part], self.weights) for part in parts)
         losses = []
         for part in parts:
             targets = self.targets[torch.tensor(part, device=self.device)]
@@ -137,6 +149,8 @@ class Training:
             loss = task.loss(
                 logits, targets, weights=self.weights, smoothing=self.recipe.label_smoothing or 0.0, total=weight
             )
+            if not counts:
+                loss = loss * 0.0
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -162,7 +176,9 @@ class Training:
             tensors |= {f"optimizer.{at}.{name}": tensor for name, tensor in moments.items()}
         if self.touched is not None:
             tensors |= {f"touched.{at}": moment for at, moment in enumerate(self.touched.moments)}
-        tensors |= {f"generator.{name}": state for name, state in self._generators().items()}
+        for name, state in self._generators().items():
+            for rank, each in enumerate(self.devices.gathered(state)):
+                tensors[f"generator.{rank}.{name}"] = each
         tensors["order"] = self.epoch_order
         if self.curve.losses:
             import torch
@@ -192,5 +208,9 @@ class Training:
         if self.touched is not None:
             for number, each in enumerate(self.touched.moments):
                 each.copy_(tensors[f"touched.{number}"])
-        self._set_generators(under("generator."))
+        if generators := under(f"generator.{self.devices.rank}."):
+            self._set_generators(generators)
+        else:
+            # There are more devices than when it was saved.
+            self.devices.draw_apart(self.recipe.seed, self.curve.step)
         self.order.set_state(tensors["order"])

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from assets.errors import ConfigurationError, FreshtuneError, StoreError
 from assets.model.base import FIELD, fetch
 from assets.model.checkpoints import Checkpoints
+from assets.model.devices import devices_together
 from assets.model.examples import Examples
 from assets.model.loop import Fitted, fit
 from assets.model.recipe import Recipe
@@ -46,8 +47,12 @@ def train(
     patience: int | None = None,
     order: Literal["grouped", "random"] = "grouped",
     precision: Literal["auto", "bf16", "float32"],
+    devices: int | Literal["all"] | None = None,
 ) -> Measurements:
     """Fine-tune the pretrained model; the arguments are the fields of `assets.config.pipeline.Training`.
+
+    As many devices take part as `assets.model.launch`, which goes by `devices`, or `torchrun` started processes. The
+    first process writes and returns the result, the others return nothing.
 
     Reads `splits` and the observation `base_model`; writes `model/` and `history.json`. Keeps checkpoints in the work
     folder, and goes on from the latest one there.
@@ -80,7 +85,6 @@ def train(
     )
     device = choose_device()
     settled = choose_precision(precision, device)
-    build.progress.message(f"training on {describe(device)} in {settled}")
     # This program is a process of its own: nobody else draws from the global generator (the head's weights, dropout).
     torch.manual_seed(seed)
     model, tokenizer = load_base(build.externals["base_model"], labels, max_tokens)
@@ -88,7 +92,9 @@ def train(
         prepare(read_side(build.inputs["splits"], side), tokenizer, labels, max_tokens)
         for side in ("train", "validation")
     )
-    with _stopping() as stopping:
+    with devices_together() as together, _stopping() as stopping:
+        several = f", {together.count} processes together" if together.count > 1 else ""
+        build.progress.message(f"training on {describe(device)} in {settled}{several}")
         fitted = fit(
             model.to(device),
             rows,
@@ -99,14 +105,18 @@ def train(
             device=device,
             precision=settled,
             progress=build.progress,
-            checkpoints=Checkpoints(build.work / "checkpoints", build.progress),
+            checkpoints=Checkpoints(build.work / "checkpoints", build.progress, writes=together.first),
             stopping=stopping,
+            devices=together,
         )
+    if not together.first:
+        return {}
     _save(build.content, model, tokenizer, fitted)
     _draw(build.trace / "curve.png", fitted, "f1_macro" if select_by == "loss" else select_by)
     timing = {
         "device": describe(device),
         "threads": torch.get_num_threads(),
+        "devices": together.count,
         "precision": settled,
         "seconds": time.perf_counter() - started,
         "training_seconds": fitted.pace.seconds,
@@ -124,7 +134,7 @@ def train(
         "steps": fitted.epochs[-1]["step"],
         "train_rows": len(rows.tokens),
         "parameters": model.num_parameters(),
-        **{name: timing[name] for name in ("device", "precision", "seconds", "examples_per_second")},
+        **{name: timing[name] for name in ("device", "devices", "precision", "seconds", "examples_per_second")},
     }
 
 

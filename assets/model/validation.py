@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from assets.model.devices import ALONE, Devices
 from assets.model.examples import Examples, micro_batches
 from assets.tasks import classification as task
 from assets.tasks.unpadded import Forward
@@ -22,15 +23,20 @@ def better(found: Mapping[str, float], best: Mapping[str, float], select_by: str
     return sign * found[select_by] > sign * best[select_by]
 
 
-def validate(model: Any, forward: Forward, examples: Examples, *, labels: Sequence[str]) -> dict[str, float]:
+def validate(
+    model: Any, forward: Forward, examples: Examples, *, labels: Sequence[str], devices: Devices = ALONE
+) -> dict[str, float]:
     """Loss (nats) and the task's metrics, in float32; leaves the model in evaluation mode."""
     import torch
 
     model.eval()
-    logits = torch.empty(len(examples.tokens), model.config.num_labels)
+    logits = torch.zeros(len(examples.tokens), model.config.num_labels)
+    parts = micro_batches(list(range(len(examples.tokens))), examples.tokens, VALIDATION_TOKENS // devices.count)
     with torch.inference_mode():
-        for part in micro_batches(list(range(len(examples.tokens))), examples.tokens, VALIDATION_TOKENS):
+        for part in parts[devices.rank :: devices.count]:
             logits[part] = forward([examples.tokens[at] for at in part]).float().cpu()
+    # Each has the logits of its parts, and 0 for the others.
+    devices.add([logits])
     predicted = [labels[at] for at in logits.argmax(dim=-1).tolist()]
     metrics = task.metrics(examples.labels, predicted, labels)
     return {"loss": float(task.loss(logits, examples.targets)), **{name: metrics[name] for name in SUMMARY}}

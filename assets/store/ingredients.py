@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from assets.config.pipeline import Pipeline
+from assets.config.section import OfTheMachine
 from assets.errors import ConfigurationError
 from assets.store.code import code_digest
 from assets.store.code_index import code_pieces
@@ -225,8 +226,19 @@ def _settings(step: Step, config: Pipeline, sample: int | None) -> dict[str, Any
     """What the configuration adds to a step's key: dotted path → value. What is None adds nothing."""
     leaves: dict[str, Any] = {}
     for path, value in arguments_of(step, config, sample).values():
-        leaves |= _leaves(path, value)
+        if path == SAMPLE or not _of_the_machine(config, path):
+            leaves |= _leaves(path, value)
     return leaves
+
+
+def _of_the_machine(config: Pipeline, path: str) -> bool:
+    section: Any = config
+    *sections, name = path.split(".")
+    for each in sections:
+        section = getattr(section, each)
+    # What a section works out of its fields (a property) is none.
+    field = type(section).model_fields.get(name)
+    return field is not None and any(isinstance(mark, OfTheMachine) for mark in field.metadata)
 
 
 def _plain(value: Any) -> Any:

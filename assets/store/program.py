@@ -23,15 +23,22 @@ from typing import Any
 
 from assets import errors
 from assets.errors import FreshtuneError, StoreError, explained
-from assets.progress import Progress, Sink, file_sink
+from assets.progress import Progress, Sink, discard, file_sink
 from assets.store.code import code_digest, code_pieces
 from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
 
 PARENT = "FRESHTUNE_PARENT"
 """Environment variable with the process id that the program must not outlive; unset when a person runs it."""
 
+RANK = "RANK"
+"""Environment variable that `torchrun` sets: which of several processes of one program this is, counted from 0."""
+
 Launcher = Callable[[Sequence[str], Mapping[str, str]], None]
 """Runs a command with further environment variables and waits for it; how it ended is read from the result file."""
+
+Together = Callable[[Mapping[str, Any], Sequence[str]], bool]
+"""From a spec and the program's own command: runs that command as several processes and waits for them, or returns
+False where one process is to do it. They leave their result where the spec says; what went wrong is raised."""
 
 
 PATIENCE = 30
@@ -89,16 +96,17 @@ def run_program(
         )
     found = json.loads(result.read_text(encoding="utf-8"))
     if "error" in found:
-        raise _revived(found["error"])
+        raise revived(found["error"])
     (build.trace / "spec.json").write_text(text, encoding="utf-8")
     measurements: Measurements = found["measurements"]
     return measurements
 
 
-def _revived(error: Mapping[str, str]) -> FreshtuneError:
+def revived(error: Mapping[str, str]) -> FreshtuneError:
+    """The error that a result file tells of."""
     kind = getattr(errors, error["type"], StoreError)
-    revived: FreshtuneError = kind(error["what"], where=error["where"], fix=error["fix"])
-    return revived
+    found: FreshtuneError = kind(error["what"], where=error["where"], fix=error["fix"])
+    return found
 
 
 @contextmanager
@@ -131,8 +139,16 @@ def _followed(path: Path, sink: Sink) -> Iterator[None]:
         thread.join()
 
 
-def main() -> int:
+def result_file(work: Path, rank: int) -> Path:
+    """Where a process says what came of it; that of the first is the program's."""
+    return work / ("result.json" if rank == 0 else f"result-{rank}.json")
+
+
+def main(together: Together | None = None) -> int:
     """Run the function that a spec names; the program of every step that has one.
+
+    Args:
+        together: for a program that may be several processes: starts them.
 
     Returns:
         Exit code: 0 done, 1 the function failed, 2 the spec is not for this code.
@@ -146,14 +162,27 @@ def main() -> int:
         spec |= {part: str(given.output / part) for part in ("content", "trace", "work")}
         for part in ("content", "trace", "work"):
             Path(spec[part]).mkdir(parents=True, exist_ok=True)
+    by_hand, rank = PARENT not in os.environ, int(os.environ.get(RANK, "0"))
     _stop_with_parent()
-    work = Path(spec["work"])
+    path = result_file(Path(spec["work"]), rank)
     with _pipes():
-        result, code = _run(spec, file_sink(work / "progress.jsonl"))
-    unfinished = work / "result.json.part"
+        if RANK not in os.environ and together is not None:
+            try:
+                if together(spec, [sys.executable, *sys.orig_argv[1:]]):
+                    return 0 if path.exists() else 1
+            except FreshtuneError as error:
+                return _leave(path, _said(error), 1, by_hand)
+        # What one of several processes does is told by the first.
+        result, code = _run(spec, discard if rank else file_sink(path.with_name("progress.jsonl")))
+    return _leave(path, result, code, by_hand and rank == 0)
+
+
+def _leave(path: Path, result: Mapping[str, Any], code: int, say: bool) -> int:
+    """Write down what came of it; returns the exit code."""
+    unfinished = path.with_suffix(".json.part")
     unfinished.write_text(json.dumps(result), encoding="utf-8")
-    unfinished.replace(work / "result.json")
-    if "error" in result and PARENT not in os.environ:
+    unfinished.replace(path)
+    if "error" in result and say:
         sys.stderr.write(f"{result['error']['where']}: {result['error']['what']}\n  fix: {result['error']['fix']}\n")
     return code
 

@@ -1,0 +1,168 @@
+"""The processes of one training: each has a device and takes its share of every batch; gradients are summed.
+
+What a process computes is divided by what the whole batch weighs before it is summed, so unequal shares are exact. All
+draw the same batches, reduce the same gradients and so hold the same weights; nothing is sent but gradients and a few
+numbers. Not `DistributedDataParallel`: it sums while gradients are computed, so a process that runs out of memory and
+tries again in smaller parts, or has no row of a batch, would leave the others waiting for it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+LOST = 75
+"""Exit code of a process that lost the others: whoever failed first says why."""
+BUCKET = 1 << 23
+"""Numbers that are summed at once: 32 MB of float32, enough for the links to be busy."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The processes that train together, seen from one of them.
+
+    Attributes:
+        rank: which this one is, counted from 0.
+        count: how many they are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes checkpoints and the result, and reports."""
+        return self.rank == 0
+
+    def share(self, batch: Sequence[int], lengths: Sequence[int]) -> list[int]:
+        """The rows of a batch that are this process's: texts of like length, alike in tokens for all processes.
+
+        Args:
+            batch: positions of rows.
+            lengths: tokens of each row of the batch.
+        """
+        if self.count == 1:
+            return list(batch)
+        mine, before, total = [], 0, sum(lengths)
+        for row, length in sorted(zip(batch, lengths, strict=True), key=lambda each: each[1]):
+            # Whose part of all tokens the middle of this text lies in.
+            if (2 * before + length) * self.count // (2 * total) == self.rank:
+                mine.append(row)
+            before += length
+        return mine
+
+    def add(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Sum each tensor over all processes, in place; they have the same shapes everywhere."""
+        import torch
+
+        if self.count == 1:
+            return
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+            with _together():
+                torch.distributed.all_reduce(flat)
+            parts = torch.split(flat, [tensor.numel() for tensor in bucket])
+            for tensor, summed in zip(bucket, parts, strict=True):
+                tensor.detach().copy_(summed.view_as(tensor))
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Whether each holds for any of the processes; does not wait for a GPU."""
+        import torch
+
+        if self.count == 1:
+            return flags
+        found = torch.tensor(flags, dtype=torch.uint8)
+        with _together():
+            torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+        return tuple(bool(each) for each in found.tolist())
+
+    def joined(self, numbers: torch.Tensor, most: int) -> torch.Tensor:
+        """All numbers that any process has, ascending.
+
+        Args:
+            numbers: distinct, ascending, on the CPU.
+            most: they are less than that.
+        """
+        import torch
+
+        if self.count == 1:
+            return numbers
+        there = torch.zeros(most, dtype=torch.uint8)
+        there[numbers] = 1
+        with _together():
+            torch.distributed.all_reduce(there, torch.distributed.ReduceOp.MAX)
+        return there.nonzero().view(-1)
+
+    def gathered(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """A tensor on the CPU of the same shape everywhere, from each process."""
+        import torch
+
+        if self.count == 1:
+            return [tensor]
+        found = [torch.empty_like(tensor) for _ in range(self.count)]
+        with _together():
+            torch.distributed.all_gather(found, tensor)
+        return found
+
+    def draw_apart(self, seed: int, step: int) -> None:
+        """Let all processes but the first draw numbers of their own from here on: dropout differs between them."""
+        import torch
+
+        if not self.first:
+            torch.manual_seed(random.Random(f"{seed} {step} {self.rank}").getrandbits(63))  # noqa: S311 - no secret
+
+
+ALONE = Devices()
+"""One process, which has every row."""
+
+
+@contextmanager
+def devices_together() -> Iterator[Devices]:
+    """Join the processes that `torchrun` started with this one, each with a GPU of its own where there are any."""
+    import torch
+
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield ALONE
+        return
+    gpu = torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    with _together():
+        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
+    devices = Devices(torch.distributed.get_rank(), count)
+    yield devices
+    # Only after success: whoever fails ends, and does not wait for others.
+    devices.any(False)
+    torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """End where the others are gone: what went wrong is theirs to say, and whoever started them says it."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise SystemExit(LOST) from error
+
+
+def _buckets(tensors: Sequence[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Neighbours of one type and device, together at most `BUCKET` numbers, one tensor at least."""
+    bucket: list[torch.Tensor] = []
+    held = 0
+    for tensor in tensors:
+        alike = not bucket or (bucket[0].dtype, bucket[0].device) == (tensor.dtype, tensor.device)
+        if bucket and (not alike or held + tensor.numel() > BUCKET):
+            yield bucket
+            bucket, held = [], 0
+        bucket.append(tensor)
+        held += tensor.numel()
+    if bucket:
+        yield bucket

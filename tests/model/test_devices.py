@@ -1,0 +1,98 @@
+"""Several processes that train one model: two come to what one comes to, and to nothing when one is gone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch  # noqa: TID253 - this module tests torch code
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.model.checkpoints import Checkpoints
+from assets.model.devices import ALONE, Devices
+from assets.progress import Progress
+from tests.model.pair import STOPPED, TRAININGS, run_pair, trained
+
+
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), count=st.integers(1, 5))
+def test_every_row_is_one_processs_and_tokens_are_shared_evenly(lengths: list[int], count: int) -> None:
+    batch = [100 + at for at in range(len(lengths))]
+
+    shares = [Devices(rank, count).share(batch, lengths) for rank in range(count)]
+
+    assert sorted(row for share in shares for row in share) == batch
+    for share in shares:
+        assert sum(lengths[row - 100] for row in share) <= sum(lengths) / count + max(lengths)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pair")
+    trained(folder / "one then two", ALONE, stop_at=STOPPED)
+    run_pair(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict[str, Any]:
+    first, second = (json.loads((folder / f"found-{rank}.json").read_text()) for rank in range(2))
+    # Bit by bit: each of them could have written the result.
+    assert {name: each["weights"] for name, each in first.items()} == {
+        name: each["weights"] for name, each in second.items()
+    }
+    assert {name: each["epochs"] for name, each in first.items()} == {
+        name: each["epochs"] for name, each in second.items()
+    }
+    found: dict[str, Any] = first
+    return found
+
+
+def assert_alike(found: dict[str, Any], alone: dict[str, Any]) -> None:
+    for name, weights in alone["weights"].items():
+        if name.endswith("key.bias"):
+            # Softmax does not see it: its gradient is rounding alone, of which Adam makes whole steps.
+            continue
+        torch.testing.assert_close(torch.tensor(found["weights"][name]), torch.tensor(weights), rtol=1e-4, atol=1e-5)
+    for what in ("steps", "epochs"):
+        assert len(found[what]) == len(alone[what])
+        for one, other in zip(found[what], alone[what], strict=True):
+            assert one == pytest.approx(other, rel=1e-4)
+    assert (found["examples"], found["tokens"]) == (alone["examples"], alone["tokens"])
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_two_processes_come_to_what_one_comes_to(found: dict[str, Any], tmp_path: Path, name: str) -> None:
+    alone = trained(tmp_path, ALONE, **TRAININGS[name])
+
+    assert_alike(found[name], alone)
+
+
+def test_stopped_and_taken_up_again_two_come_to_the_same_bits(found: dict[str, Any]) -> None:
+    assert found["two then two"]["weights"] == found["with dropout"]["weights"]
+    assert found["two then two"]["steps"] == found["with dropout"]["steps"]
+
+
+def test_each_draws_numbers_of_its_own(folder: Path, found: dict[str, Any]) -> None:
+    checkpoints = Checkpoints(folder / "two then two" / "checkpoints", Progress("model"))
+
+    saved = checkpoints.latest()
+
+    assert found
+    assert saved is not None
+    assert saved.step == STOPPED
+    first, second = (saved.tensors[f"generator.{rank}.cpu"] for rank in range(2))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("name", ["two then one", "one then two"])
+def test_another_number_of_processes_takes_up_where_one_was_stopped(
+    folder: Path, found: dict[str, Any], name: str
+) -> None:
+    taken_up = found[name] if name in found else trained(folder / name, ALONE)
+
+    whole = found["plain"]
+    assert taken_up["examples"] < whole["examples"]
+    assert_alike(taken_up, {**whole, "examples": taken_up["examples"], "tokens": taken_up["tokens"]})
