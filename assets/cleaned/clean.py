@@ -15,7 +15,7 @@ from assets.cleaned.ngrams import Indices
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
 from assets.cleaned.superseded import SUPERSEDED, repeated, superseded
 from assets.errors import DataError
-from assets.raw.rows import columns_of, frozen_ids, in_order, shard_ids, write_order
+from assets.raw.rows import LARGE, Ordered, Places, columns_of, frozen_ids, in_order
 from assets.store.digests import canonical_json, digest_json, write_json
 from assets.store.links import linked, read_links, write_links
 from assets.store.tables import (
@@ -74,7 +74,7 @@ class Rows(NamedTuple):
         frozen: whether each is of the frozen test set, or None without one.
     """
 
-    at: Indices
+    at: Places
     ids: Ids
     keys: Ids
     labels: Labels
@@ -129,10 +129,9 @@ def clean(
             accepted; with a frozen test set that of its rows; `columns` as raw has them.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
         quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail; in the order of row_id.
-        layout/: links `shards` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the same order;
-            rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for each of their
-            rows, and with a frozen test set `frozen`; order.feather. See `assets.cleaned.rows` and
-            `assets.raw.rows.in_order`.
+        layout/: links `shards` and `large` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the
+            same order; rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for
+            each of their rows, and with a frozen test set `frozen`. See `assets.cleaned.rows`.
 
     Args:
         build: input `validated`; with a frozen test set also `raw`, which knows its rows.
@@ -153,7 +152,8 @@ def clean(
         DataError: no row is left, or a value of `newest_by` is no time.
     """
     validated = build.inputs["validated"]
-    shards, digests = linked(validated, "shards"), read_links(validated)["shards"]
+    shards, links = linked(validated, "shards"), read_links(validated)
+    digests = links["shards"]
     form = {"unicode": unicode, "whitespace": whitespace}
     masked = None if mask_pii is None else _parts(build, MASK, {**form, "kinds": list(mask_pii)}, digests)
     unprepared = digests if masked is None else [part.digest for part in masked]
@@ -161,7 +161,7 @@ def clean(
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
     known = read_tables(prepared, "keys.feather", ["key", "label"])
     frozen = _frozen(build.inputs["raw"], validated) if "raw" in build.inputs else None
-    every = _accepted(validated, shards, known, frozen)
+    every = _accepted(in_order(build, validated).where(accepted(validated)), known, frozen)
     old = {} if id is None else _superseded(every, shards, lengths, id, str(newest_by))
     rows = every.without(list(old))
     equal = find_equal(rows.keys, rows.labels, rows.frozen)
@@ -186,7 +186,8 @@ def clean(
     others, others_named = others[others_named >= 0], others_named[others_named >= 0]
     not_accepted = Others(others, keys[others], others_named, told)
     _write_overlay(build.content, rows, overlay, named, not_accepted, size=len(known), further=columns_of(validated))
-    write_links(build.content, {"shards": digests, "prepared": [part.digest for part in parts]})
+    large = {LARGE: links.get(LARGE, [])}
+    write_links(build.content, {"shards": digests, **large, "prepared": [part.digest for part in parts]})
     merged = _merged(rows, overlay)
     pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
     texts = as_they_came.take(np.searchsorted(contested, list(overlay.conflicting)))
@@ -237,12 +238,10 @@ def _frozen(raw: Path, validated: Path) -> Ids:
     return np.concatenate([ids, now[among(came_as, ids)]])
 
 
-def _accepted(validated: Path, shards: Sequence[Path], known: pa.Table, frozen: Ids | None) -> Rows:
-    ids = shard_ids(shards)
-    at = in_order(validated, accepted(validated), ids)
+def _accepted(rows: Ordered, known: pa.Table, frozen: Ids | None) -> Rows:
+    at, ids = rows.at, rows.ids
     labels = known["label"].combine_chunks()
     keys = as_ids(known["key"]).take(at, axis=0)
-    ids = ids.take(at, axis=0)
     return Rows(
         at,
         ids,
@@ -268,7 +267,7 @@ def _digest_of_refused(
     if not further:
         return digest_of_rows(keys[others]) if len(others) else None
 
-    def told(at: Indices) -> set[tuple[str | None, ...]]:
+    def told(at: Indices | Places) -> set[tuple[str | None, ...]]:
         columns = _some(shards, lengths, further, at).columns
         return set(zip(hexadecimal(keys[at]).to_pylist(), *(column.to_pylist() for column in columns), strict=True))
 
@@ -276,7 +275,7 @@ def _digest_of_refused(
     return digest_json(sorted(canonical_json(each).decode() for each in found)) if found else None
 
 
-def _some(shards: Sequence[Path], lengths: Sequence[int], columns: Sequence[str], at: Indices) -> pa.Table:
+def _some(shards: Sequence[Path], lengths: Sequence[int], columns: Sequence[str], at: Indices | Places) -> pa.Table:
     """Columns of some rows of the shards, in the order in which they are named; other shards are not read."""
     order = np.argsort(at)
     ends = np.cumsum(lengths)
@@ -367,7 +366,6 @@ def _write_overlay(
         lie["frozen"] = np.zeros(size, bool)
         lie["frozen"][rows.at] = rows.frozen
     write_table(content / "layout" / "rows.feather", pa.table(lie), compressed=True)
-    write_order(content, rows.at[kept])
 
 
 def _merged(rows: Rows, overlay: Overlay) -> pa.Table:

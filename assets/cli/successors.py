@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from assets.cli.scrubbing import Words, scrub
-from assets.raw.rows import GONE, ORDER, RETAINED
+from assets.raw.rows import GONE, LARGE, RETAINED
 from assets.splits.rows import OVERLAY
 from assets.store.digests import digest_json, write_json
 from assets.store.links import LINKS, linked, read_links, write_links
@@ -84,16 +84,14 @@ class Successors:
 
     def _linking(self, folder: Path) -> str | None:
         links = read_links(folder)
-        if set(links) == {"shards", "prepared"} and (folder / OVERLAY).is_file():
+        if set(links) - {LARGE} == {"shards", "prepared"} and (folder / OVERLAY).is_file():
             fill = self._fill_splits
-        elif set(links) <= {"shards", GONE, RETAINED}:
+        elif set(links) <= {"shards", LARGE, GONE, RETAINED}:
             fill = self._fill_raw
         else:
             return None
         with self.store.staged() as staged:
             new = self._copied(folder, staged)
-            # Places of rows, which are others now; whoever reads them does without.
-            (new / ORDER).unlink(missing_ok=True)
             fill(folder, links, new)
             return self._published(folder.name, new)
 
@@ -155,7 +153,9 @@ class Successors:
             self._rows_of(texts, ("texts", "keys"), self.stays[shard.name]) if shard.name in self.stays else texts.name
             for shard, texts in zip(shards, linked(folder, "prepared"), strict=True)
         ]
-        write_links(new, {"shards": [self._shard(each) for each in links["shards"]], "prepared": prepared})
+        of_raw = {name: digests for name, digests in links.items() if name != "prepared"}
+        moved = {name: [self._shard(each) for each in digests] for name, digests in of_raw.items()}
+        write_links(new, {**moved, "prepared": prepared})
 
     def _rows_of(self, folder: Path, names: tuple[str, ...], stays: Mask) -> str:
         """An object of tables that have a value for each row, without some rows."""

@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.errors import DataError
 from assets.raw.frozen import frozen_rows
 from assets.raw.kinds import format_of
 from assets.raw.memory import Memory, Mode, remembered
-from assets.raw.rows import COLUMNS, FROZEN, GONE, RETAINED, files_of, frozen_ids, shard_ids, write_order
+from assets.raw.order import least_of_large
+from assets.raw.rows import (
+    COLUMNS,
+    FROZEN,
+    GONE,
+    LARGE,
+    RETAINED,
+    Ordered,
+    files_of,
+    frozen_ids,
+    label_counts,
+    shard_ids,
+    sorted_rows,
+)
 from assets.raw.shard import together
 from assets.raw.sources_of_rows import write_sources
 from assets.store.digests import write_json
@@ -26,7 +38,6 @@ from assets.store.tables import (
     as_ids,
     digest_of_rows,
     distinct,
-    firsts_in_order,
     hexadecimal,
     order_of,
     read_tables,
@@ -71,8 +82,9 @@ def read(
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
         frozen.parquet: row_id of the rows of the frozen test set, in order; only where one is declared.
         sources.parquet: row_id of the rows of each pattern of files; only where evaluation slices by them.
-        layout/: links `shards` (see `assets.raw.shard.parse`), and those of them that `assets.raw.memory` made: `gone`
-            and `retained`; rows.feather with `kept` for each row of the shards; order.feather (see `in_order`).
+        layout/: links `shards` (see `assets.raw.shard.parse`), and of them `large`, the large ones, which come first,
+            and those that `assets.raw.memory` made: `gone` and `retained`; rows.feather with `kept` for each row of
+            the shards.
 
     Trace:
         sources.json: `files` with name and sha256 of each; `shards` with the digests of those that were parsed.
@@ -112,12 +124,15 @@ def read(
         options["forgotten"] = list(build.externals["forgotten"].values)
     gathered = batches(source.files, format)
     parts = _parsed(build, gathered, options)
-    shards = [part.content for part in parts]
-    memory = remembered(build, mode, shards, ["text", "label", *columns["keep"]])
+    # The same bytes may be files of two formats, and come out as one shard.
+    sizes = {part.content: int(part.measurements["rows"]) for part in parts}
+    memory = remembered(build, mode, list(sizes), ["text", "label", *columns["keep"]])
     if memory.retained is not None:
-        shards.append(memory.retained)
-    # Folders are named by their digests. The same bytes may be files of two formats, and come out as one shard.
-    shards = sorted(set(shards), key=lambda shard: shard.name)
+        sizes[memory.retained] = len(shard_ids([memory.retained]))
+    least = least_of_large(list(sizes.values()))
+    # Folders are named by their digests.
+    shards = sorted(sizes, key=lambda shard: (sizes[shard] < least, shard.name))
+    large = sum(size >= least for size in sizes.values())
     lines = _lines(gathered, parts, source.files, format)
     if memory.retained is not None:
         lines += sum(read for _, read in files_of(memory.retained))
@@ -127,23 +142,18 @@ def read(
             where=source.location,
             fix="put rows below the header, or set source.names if the first line is a row",
         )
-    ids = as_ids(read_tables(shards, "ids.feather")["row_id"])
+    every = sorted_rows(build, shards, large)
+    rows = every.firsts()
     rejected = _rejected(read_tables(shards, "rejected.feather"))
-    kept = np.zeros(len(ids), dtype=bool)
-    firsts = firsts_in_order(ids)
-    kept[firsts] = True
     if sample is not None:
         build.progress.message(f"sample of at most {sample} rows")
-        names_kept = hexadecimal(ids[kept]).to_pylist()
-        lowest = set(sorted([*names_kept, *rejected["row_id"].to_pylist()])[:sample])
-        kept[np.flatnonzero(kept)[[name not in lowest for name in names_kept]]] = False
-        rejected = rejected.filter(pa.array([name in lowest for name in rejected["row_id"].to_pylist()], pa.bool_()))
+        rows, rejected = _lowest(rows, rejected, sample)
+    kept = np.zeros(len(every.at), dtype=bool)
+    kept[rows.at] = True
     gone = np.empty((0, 2), np.uint64) if memory.gone is None else shard_ids([memory.gone])
-    order = firsts[kept[firsts]]
-    write_order(build.content, order)
-    _write(build, shards, memory, ids[order], kept, rejected, gone, columns["keep"])
+    _write(build, shards, large, memory, rows, kept, rejected, gone, columns["keep"])
     if source_files is not None:
-        write_sources(build, shards, memory, ids, kept, source_files)
+        write_sources(build, shards, memory, shard_ids(shards), kept, source_files)
     renamed = sum(part.measurements["renamed"] for part in parts) if labels else 0
     if renamed:
         build.progress.message(f"{renamed:,} rows have a label that source.labels renames")
@@ -152,6 +162,7 @@ def read(
         build, shards, kept, lines=lines, rejected=rejected.num_rows, left_out=left_out, sampled=sample is not None
     )
     if frozen is not None:
+        ids = shard_ids(shards)
         of_test = frozen_rows(shards, ids, source.files, frozen)
         measured["frozen"] = _write_frozen(build, memory, ids, kept, of_test)
     retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
@@ -248,26 +259,36 @@ def _rejected(found: pa.Table) -> pa.Table:
     return found.take(firsts)
 
 
+def _lowest(rows: Ordered, rejected: pa.Table, sample: int) -> tuple[Ordered, pa.Table]:
+    """Those rows and rejected lines, all of them in order, that have the lowest identifiers of both."""
+    names, others = hexadecimal(rows.ids[:sample]).to_pylist(), rejected["row_id"].to_pylist()
+    lowest = set(sorted([*names, *others])[:sample])
+    count = sum(name in lowest for name in names)
+    return rows.only(np.arange(len(rows.at)) < count), rejected.filter(
+        pa.array([name in lowest for name in others], pa.bool_())
+    )
+
+
 def _write(
     build: Build,
     shards: Sequence[Path],
+    large: int,
     memory: Memory,
-    some: Ids,
+    some: Ordered,
     kept: npt.NDArray[np.bool_],
     rejected: pa.Table,
     remembered_ids: Ids,
     further: Sequence[str],
 ) -> None:
     gone = {"gone": {"rows": len(remembered_ids), "sha256": digest_of_rows(remembered_ids)}}
-    rows = {"rows": len(some), "sha256": digest_of_rows(some)}
+    rows = {"rows": len(some.at), "sha256": digest_of_rows(some.ids)}
     named_columns = {COLUMNS: list(further)} if further else {}
     write_json(build.content / "rows.json", rows | (gone if memory.gone else {}) | named_columns)
     pq.write_table(rejected, build.content / "rejected.parquet", compression="zstd")
     every = [shard.name for shard in (*shards, *filter(None, [memory.gone]))]
     named = {GONE: memory.gone, RETAINED: memory.retained}
-    write_links(
-        build.content, {"shards": every, **{name: [shard.name] for name, shard in named.items() if shard is not None}}
-    )
+    others = {name: [shard.name] for name, shard in named.items() if shard is not None}
+    write_links(build.content, {"shards": every, LARGE: every[:large], **others})
     counts = np.concatenate([kept, np.zeros(len(remembered_ids), dtype=bool)])
     write_table(build.content / "layout" / "rows.feather", pa.table({"kept": counts}), compressed=True)
     sources = {
@@ -288,10 +309,9 @@ def _measure(
     sampled: bool,
 ) -> Measurements:
     files = build.externals["source"].files
-    labels = read_tables(folders, "rows.feather", ["label"])["label"].filter(pa.array(kept))
-    counts = {each["values"]: each["counts"] for each in pc.value_counts(pc.fill_null(labels, "null")).to_pylist()}
-    first = read_tables(folders[:1], "rows.feather", ["text", "label"])
-    samples = first.take(np.flatnonzero(kept[: first.num_rows])[:5])
+    counts: Counter[str] = Counter()
+    for label, count in label_counts(folders, kept).items():
+        counts["null" if label is None else label] += count
     rows = int(kept.sum())
     read_rows = rows + rejected if sampled else lines
     left_out = 0 if sampled else left_out
@@ -308,6 +328,18 @@ def _measure(
         "rejected": rejected,
         "repeated": repeated,
         # A wrong label column may hold as many labels as rows; nobody reads those.
-        "labels": dict(Counter(counts).most_common(100)),
-        "samples": [{"text": (row["text"] or "")[:300], "label": row["label"]} for row in samples.to_pylist()],
+        "labels": dict(sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:100]),
+        "samples": _samples(folders, kept),
     }
+
+
+def _samples(folders: Sequence[Path], kept: npt.NDArray[np.bool_]) -> list[dict[str, str | None]]:
+    """The first five rows."""
+    found: list[dict[str, str | None]] = []
+    for folder in folders:
+        if len(found) < 5:
+            rows = read_tables([folder], "rows.feather", ["text", "label"])
+            some = rows.take(np.flatnonzero(kept[: len(rows)])[: 5 - len(found)]).to_pylist()
+            found += [{"text": (row["text"] or "")[:300], "label": row["label"]} for row in some]
+            kept = kept[len(rows) :]
+    return found

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.store.links import checked, linked
-from assets.store.tables import Ids, as_ids, from_hexadecimal, hexadecimal, order_of, read_tables, write_table
+from assets.store.links import checked, linked, read_links
+from assets.store.tables import (
+    Ids,
+    as_ids,
+    from_hexadecimal,
+    hexadecimal,
+    order_of,
+    places_after,
+    read_tables,
+)
+
+if TYPE_CHECKING:
+    from assets.store.step import Build
 
 FROZEN = "frozen.parquet"
 """File with the `row_id` of every row of the frozen test set, where one is declared."""
@@ -25,8 +36,13 @@ GONE = "gone"
 the links `shards` too, and none of its rows counts."""
 COLUMNS = "columns"
 """Names of further columns, in rows.json of every step that links shards."""
-ORDER = "layout/order.feather"
-"""Where the rows lie that count, in the order of their row_id: to sort a million anew costs more than to read it."""
+LABELS = "labels.feather"
+"""File of a shard with the labels alone."""
+LARGE = "large"
+"""Link to the large shards, those of the links `shards` that come first: what is made of them all is kept, so that a
+new file is held against it."""
+ORDERED = "order.feather"
+"""File of `assets.raw.order.sort`."""
 RETAINED = "retained"
 """Link to the shard with rows of files that are not in the source any more; it is one of the links `shards` too."""
 
@@ -59,30 +75,110 @@ def shard_ids(shards: Sequence[Path]) -> Ids:
     return as_ids(read_tables(shards, "ids.feather")["row_id"])
 
 
-def write_order(content: Path, places: npt.NDArray[np.intp]) -> None:
-    """Write down where the rows lie that count.
+def label_counts(shards: Sequence[Path], which: npt.NDArray[np.bool_]) -> dict[str | None, int]:
+    """How many rows have each label.
 
     Args:
-        content: of a step, which is being built.
-        places: of the rows among those of all shards, in the order of row_id.
+        shards: folders of shards.
+        which: for each of their rows whether it counts.
     """
-    write_table(content / ORDER, pa.table({"row": places.astype(np.int32)}))
+    counts: Counter[str | None] = Counter()
+    start = 0
+    for shard in shards:
+        # A shard that was made when it had no labels by themselves may be linked still.
+        file = LABELS if (shard / LABELS).is_file() else "rows.feather"
+        column = read_tables([shard], file, ["label"])["label"].combine_chunks()
+        column = column if file == LABELS else column.dictionary_encode()
+        codes = column.indices.fill_null(-1).to_numpy()[which[start : start + len(column)]]
+        found = np.bincount(codes + 1, minlength=len(column.dictionary) + 1).tolist()
+        counts.update(dict(zip([None, *column.dictionary.to_pylist()], found, strict=True)))
+        start += len(column)
+    return {label: count for label, count in counts.items() if count}
 
 
-def in_order(content: Path, where: npt.NDArray[np.bool_], ids: Ids) -> npt.NDArray[np.intp]:
-    """Where some of the rows lie that count, in the order of their row_id.
+Places = npt.NDArray[np.int32]
+"""Where rows lie in shards, counted through all of them."""
+
+
+class Ordered(NamedTuple):
+    """Rows in the order of their identifiers; equal ones in that of the shards.
+
+    Attributes:
+        at: where each lies in the shards.
+        ids: identifier of each.
+    """
+
+    at: Places
+    ids: Ids
+
+    def only(self, which: npt.NDArray[np.bool_]) -> Ordered:
+        """Some of them.
+
+        Args:
+            which: for each in this order whether it is among them.
+        """
+        return self if which.all() else Ordered(self.at[which], self.ids.compress(which, axis=0))
+
+    def where(self, which: npt.NDArray[np.bool_]) -> Ordered:
+        """Some of them.
+
+        Args:
+            which: for each row of the shards, in their order, whether it is among them.
+        """
+        return self.only(which.take(self.at))
+
+    def firsts(self) -> Ordered:
+        """Of equal ones the first."""
+        high, low = self.ids.T
+        new = np.ones(len(self.at), bool)
+        new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+        return self.only(new)
+
+
+def in_order(build: Build, content: Path) -> Ordered:
+    """The rows of the shards that a step links, in the order of their identifiers.
 
     Args:
+        build: of the step that asks.
         content: of a step that links shards.
-        where: which rows of the shards, none of which does not count in `content`.
-        ids: identifier of each row of the shards.
     """
-    if not (content / ORDER).is_file():
-        # It was made when no step wrote it; the same content is not published again.
-        there = np.flatnonzero(where)
-        return there[order_of(ids.take(there, axis=0))]
-    places: npt.NDArray[np.intp] = read_tables([content], ORDER)["row"].to_numpy().astype(np.intp)
-    return places[where[places]]
+    return sorted_rows(build, linked(content, "shards"), len(read_links(content).get(LARGE, ())))
+
+
+def sorted_rows(build: Build, shards: Sequence[Path], large: int) -> Ordered:
+    """The rows of shards in the order of their identifiers: those of the large ones are sorted once for all runs.
+
+    Args:
+        build: of the step that asks.
+        shards: folders of shards.
+        large: how many of them are large, the first ones.
+    """
+    known = Ordered(np.empty(0, np.int32), np.empty((0, 2), np.uint64))
+    if large:
+        assert build.part is not None
+        inputs = {f"shard-{at:06}": shard.name for at, shard in enumerate(shards[:large])}
+        part = build.part("assets.raw.order:sort", {}, inputs=inputs, environment=("pyarrow:major",))
+        table = read_tables([part.content], ORDERED)
+        ids = pa.chunked_array([each.flatten() for each in table["row_id"].chunks], pa.uint64())
+        known = Ordered(table["row"].to_numpy(), ids.to_numpy().reshape(-1, 2))
+    if large == len(shards):
+        return known
+    ids = shard_ids(shards[large:])
+    order = order_of(ids)
+    return _merged(known, Ordered((order + len(known.at)).astype(np.int32), ids.take(order, axis=0)))
+
+
+def _merged(known: Ordered, new: Ordered) -> Ordered:
+    """Rows together, those that come later in the shards behind equal ones."""
+    at = places_after(known.ids, new.ids) + np.arange(len(new.at))
+    old = np.ones(len(known.at) + len(new.at), bool)
+    old[at] = False
+    rows, ids = np.empty(len(old), np.int32), np.empty((len(old), 2), np.uint64)
+    rows[old], rows[at] = known.at, new.at
+    # As 16 bytes each: numpy is several times as quick with these as with rows of two numbers.
+    whole = ids.view("V16")[:, 0]
+    whole[old], whole[at] = (each.ids.view("V16")[:, 0] for each in (known, new))
+    return Ordered(rows, ids)
 
 
 def files_of(shard: Path) -> list[tuple[str, int]]:

@@ -23,6 +23,7 @@ from assets.raw.kinds import refuse_impostor
 from assets.raw.objects import parse_json, parse_jsonl, parse_label_studio
 from assets.raw.parse import Fault, Parsed
 from assets.raw.remote import read_bytes
+from assets.raw.rows import LABELS
 from assets.store.digests import write_json
 from assets.store.forgotten import key_called, matching
 from assets.store.tables import Ids, distinct, id_column, write_table
@@ -58,6 +59,7 @@ def parse(
         rows.feather: text, label (where there are labels), further columns; each distinct row once, in the order in
             which they were read.
         ids.feather: row_id of each row.
+        labels.feather: label of each row (where there are labels), as a dictionary: nobody unpacks texts to count them.
         rejected.feather: row_id, line_text, reason, detail of each distinct line that is no row.
         places.feather: for every line that was read `row` (index of its row, or -1 - index of the rejected line),
             `file` (index in files.json), `line`.
@@ -112,6 +114,8 @@ def parse(
     once = rows if len(firsts) == rows.num_rows else rows.take(firsts)
     write_table(build.content / "rows.feather", once, compressed=True)
     write_table(build.content / "ids.feather", pa.table({"row_id": id_column(ids[firsts])}))
+    if labelled:
+        write_table(build.content / LABELS, pa.table({"label": once["label"].combine_chunks().dictionary_encode()}))
     write_table(build.content / "rejected.feather", rejected, compressed=True)
     numbers = np.arange(len(files), dtype=np.int32)
     places = {

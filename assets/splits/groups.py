@@ -32,7 +32,7 @@ def counted(cleaned: Path, ids: Ids) -> npt.NDArray[np.intp]:
     return firsts[which[len(ids) :]]
 
 
-def renamed(near: Indices, rows: npt.NDArray[np.intp]) -> Indices:
+def renamed(near: Indices, rows: Indices | npt.NDArray[np.intp]) -> Indices:
     """Name each group after its first row that is kept; groups without one have no name.
 
     Args:
@@ -46,7 +46,12 @@ def renamed(near: Indices, rows: npt.NDArray[np.intp]) -> Indices:
 
 
 def connected(
-    near: Indices, kept: npt.NDArray[np.intp], others: npt.NDArray[np.intp], *, keys: Ids, values: Numbers | None
+    near: Indices,
+    kept: Indices | npt.NDArray[np.intp],
+    others: npt.NDArray[np.intp],
+    *,
+    keys: Ids,
+    values: Numbers | None,
 ) -> Indices:
     """Find the groups of rows that near-duplicates, equal texts and equal values hold together.
 

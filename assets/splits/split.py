@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assets.raw.rows import columns_of, in_order
+from assets.raw.rows import LARGE, columns_of, in_order, shard_ids
 from assets.review.rows import quarantined
 from assets.splits.enough import Settings, require_enough
 from assets.splits.frozen import set_apart
@@ -44,8 +44,9 @@ def split(
     Content:
         rows.json: how many rows, and the digest of their identifiers, texts' keys, groups and sides in order; `columns`
             as raw has them.
-        layout/: links `shards` and `prepared` as those of `cleaned`; rows.feather with `side` (index in `SIDES`, or -1
-            for none) and `group` (the row that names it) for each of their rows. See `assets.splits.rows`.
+        layout/: links `shards`, `large` and `prepared` as those of `cleaned`; rows.feather with `side` (index in
+            `SIDES`, or -1 for none) and `group` (the row that names it) for each of their rows. See
+            `assets.splits.rows`.
 
     Args:
         build: input `cleaned`; and `review` where rows with a doubtful label are left out.
@@ -67,16 +68,16 @@ def split(
     cleaned = build.inputs["cleaned"]
     links = read_links(cleaned)
     shards = linked(cleaned, "shards")
-    ids = as_ids(read_tables(shards, "ids.feather")["row_id"])
     known = read_tables(linked(cleaned, "prepared"), "keys.feather", ["key", "label"])
     keys = as_ids(known["key"])
     of_overlay = ["kept", "group"] if frozen is None else ["kept", "group", "frozen"]
     overlay = read_tables([cleaned], "layout/rows.feather", of_overlay)
     kept, near = overlay["kept"].to_numpy(), overlay["group"].to_numpy()
     if "review" in build.inputs:
-        kept = kept & ~quarantined(build.inputs["review"], ids)
+        kept = kept & ~quarantined(build.inputs["review"], shard_ids(shards))
     there = np.flatnonzero(kept)
-    rows = in_order(cleaned, kept, ids)
+    in_order_of_id = in_order(build, cleaned).where(kept)
+    rows = in_order_of_id.at
     group, values = renamed(near, rows), None
     if group_by is not None:
         values = values_of(read_tables(shards, "rows.feather", [group_by])[group_by])
@@ -84,6 +85,7 @@ def split(
         # Rows that are not kept have values and times of their own, and a model may have been trained on them.
         group = connected(near, rows, np.flatnonzero(~kept), keys=keys, values=values)
     if by_time is not None:
+        ids = shard_ids(shards)
         timed = np.concatenate([rows, counted(cleaned, ids)])
         own = sides_by_time(build, links["shards"], timed, ids=ids, by_time=by_time)
     else:
@@ -103,11 +105,11 @@ def split(
     require_enough(counts, Settings(validation, test, min_rows_per_label, group_by, by_time, frozen))
 
     # A group is digested as the place of the row that names it.
-    place = np.empty(len(ids), dtype=np.int32)
+    place = np.empty(len(keys), dtype=np.int32)
     place[rows] = np.arange(len(rows), dtype=np.int32)
-    digest = digest_of_rows(ids.take(rows, axis=0), keys.take(rows, axis=0), place[group[rows]], side[rows])
+    digest = digest_of_rows(in_order_of_id.ids, keys.take(rows, axis=0), place[group[rows]], side[rows])
     write_json(build.content / "rows.json", {"rows": len(rows), "sha256": digest} | columns_of(cleaned))
-    write_links(build.content, {name: links[name] for name in ("shards", "prepared")})
+    write_links(build.content, {name: links[name] for name in ("shards", LARGE, "prepared") if name in links})
     write_table(build.content / OVERLAY, pa.table({"side": side, "group": group}), compressed=True)
     measured = measure(build.content, labels, label=label, near=near, keys=keys, values=values)
     build.progress.message(", ".join(f"{measured['rows'][side]:,} {side}" for side in SIDES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -331,11 +332,15 @@ class Runner:
             BlockedError: if a blocking check of an input fails.
             FreshtuneError: what the step's function raises, or that the disk is full or cannot be written.
         """
+        # Libraries make a heap so large that to go over it takes longer than many a step; what is new is gone over.
+        gc.freeze()
         try:
             return self._run_step(name)
         except OSError as error:
             said = explained(error, Path(self.store.url)) or explained(error, self.home.path)
             raise (said or error) from error.__cause__
+        finally:
+            gc.unfreeze()
 
     def _run_step(self, name: str) -> StepResult:
         started = time.perf_counter()

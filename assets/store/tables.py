@@ -30,7 +30,9 @@ def write_table(path: Path, table: pa.Table, *, compressed: bool = False) -> Non
         compressed: by zstd; else it can be mapped into memory.
     """
     path.parent.mkdir(exist_ok=True)
-    feather.write_feather(table.combine_chunks(), str(path), compression="zstd" if compressed else "uncompressed")
+    # What is mapped is in one piece: columns are used as they lie there.
+    kind, rows = ("zstd", None) if compressed else ("uncompressed", max(1, len(table)))
+    feather.write_feather(table.combine_chunks(), str(path), compression=kind, chunksize=rows)
 
 
 def read_tables(folders: Iterable[Path], file: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -115,6 +117,18 @@ def _new(ids: Ids, order: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
     high, low = (ids[:, half].take(order) for half in range(2))
     new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
     return new
+
+
+def places_after(ordered: Ids, some: Ids) -> npt.NDArray[np.intp]:
+    """Where in ascending identifiers some others would have to be put in, each behind equal ones."""
+    high, low = ordered[:, 0], ordered[:, 1]
+    first, last = (np.searchsorted(high, some[:, 0], side) for side in ("left", "right"))
+    one = np.flatnonzero(last - first == 1)
+    first[one] += low[first[one]] <= some[one, 1]
+    # Hardly any begin like two others.
+    for at in np.flatnonzero(last - first > 1).tolist():
+        first[at] += np.searchsorted(low[first[at] : last[at]], some[at, 1], "right")
+    return first
 
 
 def distinct(ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -23,13 +23,13 @@ Places = npt.NDArray[np.intp]
 
 
 class Rows(NamedTuple):
-    """Rows of one or more shards, one shard after another.
+    """Rows of one or more shards, one shard after another: all of them, or those that anything is asked about.
 
     Attributes:
         ids: row_id of each.
         table: text, label, further columns; those that are needed.
         names: all columns that expectations see.
-        known: places of the rows that the table has, ascending; None if it has all.
+        known: their places among all rows, ascending; None if they are all.
     """
 
     ids: Ids
@@ -38,15 +38,20 @@ class Rows(NamedTuple):
     known: Places | None = None
 
     def some(self, places: Places, columns: Collection[str]) -> Rows:
-        """Rows at some places that the table has, in the order of these, with some columns of the table."""
+        """Rows at some places, in the order of these, with some columns of the table."""
         table = self.table.select([name for name in self.table.column_names if name in columns])
-        at = places if self.known is None else np.searchsorted(self.known, places)
-        assert self.known is None or np.isin(places, self.known).all(), "values of a row that were not read"
-        return Rows(self.ids[places], table.take(pa.array(at)), self.names)
+        at = self._at(places)
+        return Rows(self.ids[at], table.take(pa.array(at)), self.names)
 
     def by_id(self, places: Places) -> Places:
         """Places in the order of row_id."""
-        return places[order_of(self.ids[places])]
+        return places[order_of(self.ids[self._at(places)])]
+
+    def _at(self, places: Places) -> Places:
+        if self.known is None:
+            return places
+        assert np.isin(places, self.known).all(), "a row that was not read"
+        return np.searchsorted(self.known, places)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column that expectations see."""

@@ -54,7 +54,7 @@ class Settled(NamedTuple):
     """What became of the rows.
 
     Attributes:
-        shards: digests of the shards in which they lie.
+        shards: folders of the shards in which they lie.
         rows: all of them, those that are relabelled last, with their new labels.
         accepted: for each of them whether it is accepted.
         upheld: rows whose label people confirmed or gave: row_id, and `came_as` and `label`, the row_id and label that
@@ -63,7 +63,7 @@ class Settled(NamedTuple):
         measurements: `rulings`, where there are any.
     """
 
-    shards: list[str]
+    shards: list[Path]
     rows: Rows
     accepted: npt.NDArray[np.bool_]
     upheld: pa.Table
@@ -138,20 +138,20 @@ def settle(build: Build, rows: Rows, kept: npt.NDArray[np.bool_], failing: Seque
     accepted = kept & ~fails
     accepted[np.concatenate([ruled.relabelled, ruled.dropped])] = False
     measurements = {"rulings": told} if ruled.any else {}
-    shards = read_links(build.inputs["raw"])["shards"]
+    shards = linked(build.inputs["raw"], "shards")
     same = rows.by_id(ruled.readmitted)
     came_as = hexadecimal(rows.ids[same])
     upheld = pa.table({"row_id": came_as, "came_as": came_as, "label": rows.table["label"].take(pa.array(same))})
     if not len(ruled.relabelled):
         return Settled(shards, rows, accepted, upheld, 0, measurements)
-    part = _relabelled(build, ruled, shards)
+    part = _relabelled(build, ruled)
     folder = [part.content]
     ids = as_ids(read_tables(folder, "ids.feather")["row_id"])
     stands = pa.array(hexadecimal(rows.ids[accepted]))
     fresh = ~pc.is_in(hexadecimal(ids), value_set=stands).to_numpy(zero_copy_only=False)
     table = pa.concat_tables([rows.table, read_tables(folder, "rows.feather", rows.table.column_names)])
     return Settled(
-        [*shards, part.digest],
+        [*shards, part.content],
         Rows(np.concatenate([rows.ids, ids]), table, rows.names),
         np.concatenate([accepted, fresh]),
         pa.concat_tables([upheld, read_tables(folder, "origins.feather")]).sort_by(
@@ -162,9 +162,10 @@ def settle(build: Build, rows: Rows, kept: npt.NDArray[np.bool_], failing: Seque
     )
 
 
-def _relabelled(build: Build, ruled: Ruled, shards: Sequence[str]) -> Part:
+def _relabelled(build: Build, ruled: Ruled) -> Part:
     """The shard of the rows that are relabelled."""
     assert build.part is not None
+    shards = read_links(build.inputs["raw"])["shards"]
     sizes = [len(shard_ids([folder])) for folder in linked(build.inputs["raw"], "shards")]
     ends = np.cumsum(sizes)
     which = np.searchsorted(ends, ruled.relabelled, side="right").tolist()

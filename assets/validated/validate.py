@@ -56,8 +56,8 @@ def validate(
         quarantine.parquet: row_id, text, label, expectation, detail; has raw's rejected lines too.
         upheld.parquet: row_id of each row whose label people confirmed (readmitted) or gave (relabelled), and `came_as`
             and `label`, the row_id and label that it came with; only where there is one.
-        layout/: links `shards`, as raw has them, and at the end that of the relabelled rows; rows.feather with
-            `accepted` for each of their rows; order.feather (see `assets.raw.rows.in_order`).
+        layout/: links `shards` and `large`, as raw has them, at the end of the former that of the relabelled rows;
+            rows.feather with `accepted` for each of their rows.
 
     Trace:
         data_docs/index.html, suite.json, result.json.
@@ -96,43 +96,43 @@ def validate(
     # Else those that fail are enough; to unpack all texts takes longer than all else for a small batch.
     every = bool(comparing or suites.table or "rulings" in build.externals)
     rows = _read(raw, names, sorted(named([*suites.rows, *suites.table], keep)) if every else None)
+    in_order = raw_rows.in_order(build, raw)
     ruled = find_ruled(build, labels, rows, kept)
     faults: dict[str, str] = {}
     total = len(alone) * len(_judged(raw)) + len(comparing) + len(suites.table)
     with build.progress.bar("expectations held", total=total) as advance:
         verdicts, failing = _judge_shards(build, alone, derived, faults, advance)
         with _noted(faults):
-            compared = _evaluate(rows, raw_rows.in_order(raw, kept, rows.ids), comparing) if comparing else []
+            compared = _evaluate(rows, in_order.where(kept).at.astype(np.intp), comparing) if comparing else []
         _refuse(faults, keep)
         if not every:
-            rows = _failing(rows, verdicts, failing)
+            rows = _failing(rows, verdicts, failing, in_order)
         judged = sorted([*_merged(verdicts, rows, kept, alone), *compared], key=lambda each: key_of(each.expectation))
         critical = [each for each in judged if each.expectation.severity == "critical"]
         advance(len(comparing))
         settled = settle(build, rows, kept, [each.failing for each in critical], ruled)
-        if len(settled.accepted) == len(kept):
-            order = raw_rows.in_order(raw, settled.accepted, settled.rows.ids)
-        else:
-            order = settled.rows.by_id(np.flatnonzero(settled.accepted))
+        if len(settled.accepted) > len(kept):
+            in_order = raw_rows.sorted_rows(build, settled.shards, len(_large(raw)))
+        accepted = in_order.where(settled.accepted)
         with _noted(faults):
-            about_table = _evaluate(settled.rows, order, suites.table)
+            about_table = _evaluate(settled.rows, accepted.at.astype(np.intp), suites.table)
         _refuse(faults, keep)
         advance(len(suites.table))
     quarantine = make_quarantine(rows, critical, ruled.all(), ruled.dropped, rejected)
-    _write(build, settled, order, quarantine)
+    _write(build, settled, accepted, quarantine)
     results = [each.result for each in (*judged, *about_table)]
     write_trace(build.trace, [*suites.rows, *suites.table], results)
     warned = [result for result in results if result.expectation_config.severity == "warning"]
     measured = {
         "rows_in": int(kept.sum()) + len(rejected),
-        "accepted": len(order),
+        "accepted": len(accepted.at),
         "quarantined": len(quarantine),
         "merged": settled.merged,
         "quarantined_by_expectation": _by_expectation(quarantine),
         "table_expectations": [_told(each.result) for each in about_table],
         "warning_expectations": len(warned),
         "warnings": [_told(result) for result in warned if not result.success],
-        "labels": _counts(_labels(raw, settled).filter(pa.array(settled.accepted))),
+        "labels": raw_rows.label_counts(settled.shards, settled.accepted),
         **settled.measurements,
     }
     build.progress.message(f"{measured['accepted']:,} rows accepted, {measured['quarantined']:,} in quarantine")
@@ -140,26 +140,26 @@ def validate(
 
 
 def _read(raw: Path, names: Sequence[str], further: Sequence[str] | None) -> Rows:
-    """All rows of the shards, with the further columns that are needed; None: without their values."""
-    shards = linked(raw, "shards")
-    ids = raw_rows.shard_ids(shards)
+    """All rows of the shards, with the further columns that are needed; None: no row."""
     if further is None:
         nothing = pa.table({name: pa.array([], pa.string()) for name in ("text", "label")})
-        return Rows(ids, nothing, names, np.empty(0, np.intp))
+        return Rows(np.empty((0, 2), np.uint64), nothing, names, np.empty(0, np.intp))
+    shards = linked(raw, "shards")
     # Rows are looked up by their places, which is slow in a column of many pieces.
-    return Rows(ids, read_tables(shards, "rows.feather", ["text", "label", *further]).combine_chunks(), names)
+    table = read_tables(shards, "rows.feather", ["text", "label", *further]).combine_chunks()
+    return Rows(raw_rows.shard_ids(shards), table, names)
 
 
-def _failing(rows: Rows, verdicts: Sequence[pa.Table], failing: Sequence[pa.Table]) -> Rows:
-    """The rows with the values of those that fail something."""
-    places = [np.unique(found["row"].filter(found["failed"]).to_numpy()) for found in verdicts]
-    return rows._replace(table=pa.concat_tables(failing).combine_chunks(), known=np.concatenate(places))
-
-
-def _labels(raw: Path, settled: Settled) -> pa.ChunkedArray:
-    if settled.rows.known is None:
-        return settled.rows.table["label"]
-    return read_tables(linked(raw, "shards"), "rows.feather", ["label"])["label"]
+def _failing(
+    nothing: Rows, verdicts: Sequence[pa.Table], failing: Sequence[pa.Table], in_order: raw_rows.Ordered
+) -> Rows:
+    """The rows that fail something."""
+    places = np.concatenate([np.unique(found["row"].filter(found["failed"]).to_numpy()) for found in verdicts])
+    fails = np.zeros(len(in_order.at), bool)
+    fails[places] = True
+    found = in_order.where(fails)
+    ids = found.ids.take(np.argsort(found.at), axis=0)
+    return Rows(ids, pa.concat_tables(failing).combine_chunks(), nothing.names, places)
 
 
 def _judge_shards(
@@ -252,17 +252,19 @@ def _refuse(faults: dict[str, str], keep: Sequence[str]) -> None:
         )
 
 
-def _write(build: Build, settled: Settled, order: Places, quarantine: pa.Table) -> None:
+def _write(build: Build, settled: Settled, accepted: raw_rows.Ordered, quarantine: pa.Table) -> None:
     raw = build.inputs["raw"]
-    ids = settled.rows.ids.take(order, axis=0)
-    rows = {"rows": len(ids), "sha256": digest_of_rows(ids)}
+    rows = {"rows": len(accepted.at), "sha256": digest_of_rows(accepted.ids)}
     write_json(build.content / "rows.json", rows | raw_rows.gone_digest(raw) | raw_rows.columns_of(raw))
     pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
     if len(settled.upheld):
         pq.write_table(settled.upheld, build.content / UPHELD, compression="zstd")
-    write_links(build.content, {"shards": settled.shards})
+    write_links(build.content, {"shards": [shard.name for shard in settled.shards], raw_rows.LARGE: _large(raw)})
     write_table(build.content / "layout" / "rows.feather", pa.table({"accepted": settled.accepted}), compressed=True)
-    raw_rows.write_order(build.content, order)
+
+
+def _large(raw: Path) -> list[str]:
+    return read_links(raw).get(raw_rows.LARGE, [])
 
 
 def _by_expectation(quarantine: pa.Table) -> dict[str, int]:

@@ -17,11 +17,8 @@ from hypothesis import strategies as st
 from assets.errors import ConfigurationError, DataError, TransientError
 from assets.progress import Event
 from assets.raw import STEP
-from assets.raw.rows import ORDER, in_order, kept, read_rows, shard_ids
 from assets.store.digests import digest_json
-from assets.store.links import linked
 from assets.store.step import Build, Observation
-from assets.store.tables import hexadecimal
 from tests.raw.conftest import Read, observed
 
 PROPERTY = settings(
@@ -291,16 +288,3 @@ def test_the_same_bytes_may_be_files_of_two_formats(read_files: Read) -> None:
         ("a.csv", 3),
         ("b.tsv", 3),
     ]
-
-
-def test_where_rows_lie_in_order_is_written_down_and_found_without_that(read_files: Read) -> None:
-    files = {f"{at}.csv": f"text,label\n{at} a,x\nb,y\n{at} c,z\n".encode() for at in range(3)}
-    content = read_files(files).folder
-    ids, where = shard_ids(linked(content, "shards")), kept(content)
-    found = in_order(content, where, ids)
-    assert hexadecimal(ids[found]).to_pylist() == sorted(read_rows(content)["row_id"].to_pylist())
-    where[found[::2]] = False
-    assert in_order(content, where, ids).tolist() == found[1::2].tolist()
-    # As in an object of an earlier version, of the same content.
-    (content / ORDER).unlink()
-    assert in_order(content, where, ids).tolist() == found[1::2].tolist()

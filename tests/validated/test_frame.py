@@ -48,11 +48,12 @@ def test_some_rows_come_in_the_order_that_is_asked_for() -> None:
 
 def test_rows_whose_values_were_not_read_cannot_be_had() -> None:
     every = rows(("a", "x", "p"), ("b", "y", "q"), ("c", "z", "r"))
-    known = Rows(every.ids, every.table.take([0, 2]), NAMES, np.array([0, 2]))
+    known = Rows(every.ids[[0, 2]], every.table.take([0, 2]), NAMES, np.array([0, 2]))
     for places in ([2, 0], [2], []):
         there, known_there = (which.some(np.array(places, np.intp), NAMES) for which in (every, known))
         assert known_there.table == there.table
         assert known_there.ids.tolist() == there.ids.tolist()
+        assert known.by_id(np.array(places, np.intp)).tolist() == every.by_id(np.array(places, np.intp)).tolist()
     with pytest.raises(AssertionError, match="not read"):
         known.some(np.array([0, 1]), NAMES)
 
