@@ -54,7 +54,7 @@ $(BIN)/python:
 
 # Stamps: what was installed, and from which pyproject.toml and constraints.txt.
 .venv/.demo: EXTRAS := demo
-.venv/.test: EXTRAS := demo,dev,pii,production,s3
+.venv/.test: EXTRAS := demo,dev,pii,production,s3,search
 .venv/.demo .venv/.test: $(BIN)/python pyproject.toml constraints.txt
 	@echo 'Installing into .venv; the first time takes minutes'
 	@$(BIN)/python -m pip install --upgrade pip && $(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]' || \

@@ -5,7 +5,20 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from assets import cleaned, drift, evaluation, model, predictions, quality, raw, release, review, splits, validated
+from assets import (
+    cleaned,
+    drift,
+    evaluation,
+    model,
+    predictions,
+    quality,
+    raw,
+    release,
+    review,
+    search,
+    splits,
+    validated,
+)
 
 if TYPE_CHECKING:
     from assets.config.pipeline import Pipeline
@@ -19,6 +32,7 @@ CHAIN = (
     splits.STEP,
     drift.STEP,
     quality.STEP,
+    search.STEP,
     model.STEP,
     evaluation.STEP,
     release.STEP,

@@ -19,6 +19,7 @@ HEAVY = {
     "datasets",
     "sklearn",
     "matplotlib",
+    "optuna",
     "presidio_analyzer",
     "spacy",
 }

@@ -101,7 +101,8 @@ def test_installs_again_when_what_is_declared_changed(machine: Machine, changed:
 def test_what_the_tests_need_contains_what_the_demo_needs(machine: Machine) -> None:
     machine.python("python3")
     machine.make("-j4", ".venv/.test", "demo")
-    assert machine.calls() == [UPGRADE, "-m pip install -c constraints.txt -e .[demo,dev,pii,production,s3]", RUN]
+    install = "-m pip install -c constraints.txt -e .[demo,dev,pii,production,s3,search]"
+    assert machine.calls() == [UPGRADE, install, RUN]
 
 
 def test_takes_the_first_python_that_will_do(machine: Machine) -> None:

@@ -81,6 +81,10 @@ class Explainer:
             found += list(option.get("properties", {}))
         return found
 
+    def accepted(self, path: FieldPath) -> str:
+        """What a field accepts."""
+        return self._words(self._at(path))
+
     def _elsewhere(self, path: FieldPath) -> str:
         """Where a field of that name does exist."""
         found = [name for name in self.names(()) if path[-1] in self.names((name,))]
@@ -93,7 +97,10 @@ class Explainer:
             if isinstance(part, int):
                 schema = next((option["items"] for option in options if "items" in option), {})
             else:
-                schema = next((s["properties"][part] for s in options if part in s.get("properties", {})), {})
+                named = [s["properties"][part] for s in options if part in s.get("properties", {})]
+                # Of a mapping whose keys are the user's own.
+                others = [s["additionalProperties"] for s in options if isinstance(s.get("additionalProperties"), dict)]
+                schema = next(iter([*named, *others]), {})
         return self._follow(schema)
 
     def _follow(self, schema: _Schema) -> _Schema:

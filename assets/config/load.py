@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from pydantic_core import ErrorDetails
 from assets.config.document import Document, FieldPath, Place, Problem, dotted, read_document
 from assets.config.explain import Explainer
 from assets.config.pipeline import Pipeline
+from assets.config.settings import with_settings
 from assets.errors import ConfigurationError
 
 COMPONENT = "assets.orchestration.FineTuningPipeline"
@@ -137,7 +139,28 @@ def _validate(read: Document) -> tuple[Pipeline | None, list[Problem]]:
             if path not in found and ("attributes", *path) not in read.replaced:
                 place = places.get(path) or _nearest(path, places)
                 found[path] = Problem(place.line, path, _explain(details, path, place))
-    return pipeline, list(found.values())
+    return pipeline, [*found.values(), *(_searched(pipeline, places) if pipeline is not None else ())]
+
+
+def _searched(pipeline: Pipeline, places: dict[FieldPath, Place]) -> Iterator[Problem]:
+    """Values in `search.space` that their fields do not take."""
+    for setting, dimension in (pipeline.search.space if pipeline.search else {}).items():
+        field = tuple(setting.split("."))
+        for inside, value in dimension.values():
+            path = ("search", "space", setting, *inside)
+            try:
+                with_settings(pipeline, {setting: value})
+            except ValidationError:
+                place = places[path]
+                accepted = _explainer().accepted(field)
+                text = f"{place.written} is no value of {setting}; accepted: {accepted}; fix: change it"
+                yield Problem(place.line, path, text)
+            except TypeError:
+                text = (
+                    f"there is no section {dotted(field[:-1])}; accepted: settings of what is configured; fix: add it"
+                )
+                yield Problem(places[path[:3]].line, path[:3], text)
+                break
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from assets.config.evaluation import Evaluation
 from assets.config.gate import Gate
 from assets.config.predictions import Predictions
 from assets.config.registry import Registry
+from assets.config.search import Search
 from assets.config.section import Section
 from assets.config.sides import Splits
 from assets.config.sources import HuggingFace, Sql
@@ -318,6 +319,8 @@ class Pipeline(Section):
     """How rows are shared out."""
     training: Training = Training()
     """How the model is fine-tuned."""
+    search: Search | None = None
+    """Which of these settings are searched for, or null for none; needs the extra `search`."""
     evaluation: Evaluation = Evaluation()
     """What is looked at on the test side, and how scores become decisions."""
     gate: Gate = Gate()

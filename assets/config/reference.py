@@ -38,12 +38,14 @@ def _rows(section: dict[str, Any], definitions: dict[str, Any], prefix: str) -> 
             shown = "see below"
         yield f"| `{path}` | {_accepted(field, definitions)} | {shown} | {meaning} |"
         if nested is not None:
-            yield from _rows(nested, definitions, f"{path}[]." if field.get("type") == "array" else f"{path}.")
+            below = {"array": "[].", "object": ".NAME."}.get(field.get("type", ""), ".")
+            yield from _rows(nested, definitions, f"{path}{below}")
 
 
 def _section(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any] | None:
-    for each in (field, field.get("items", {}), *field.get("anyOf", ())):
-        if "$ref" in each:
+    for each in (field, field.get("items", {}), field.get("additionalProperties"), *field.get("anyOf", ())):
+        # Of a mapping `true` stands for anything at all.
+        if isinstance(each, dict) and "$ref" in each:
             found: dict[str, Any] = definitions[each["$ref"].rpartition("/")[2]]
             return found
     return None

@@ -25,7 +25,7 @@ STEP = Step(
     name="model",
     description="Fine-tunes the pretrained model on the train side; keeps the epoch that is best on validation.",
     function="assets.model.train:train",
-    inputs=("splits",),
+    inputs=("splits", "search"),
     configuration=("task.labels", "training"),
     externals=observe,
     # Further libraries only read data or draw pictures.

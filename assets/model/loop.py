@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,9 @@ def fit(
         if saved is not None:
             training.restore(saved.state, saved.tensors)
             progress.message(f"going on from the checkpoint at step {saved.step:,} of {training.steps:,}")
+            # Whoever follows this process has seen nothing of the one before.
+            for epoch in training.state.epochs:
+                _tell(progress, epoch)
         _train(training, validation, labels, progress, checkpoints, stopping)
         model.load_state_dict(training.best)
     curve, state = training.curve, training.state
@@ -143,6 +146,12 @@ def _touched(model: Any, recipe: Recipe) -> Iterator[Touched | None]:
     rate = learning_rate_of(model, name, recipe)
     with touched_only(model, learning_rate=rate, weight_decay=recipe.weight_decay) as touched:
         yield touched
+
+
+def _tell(progress: Progress, epoch: Mapping[str, float]) -> None:
+    """Report what was measured on the validation side after an epoch."""
+    measured = {f"validation_{name}": value for name, value in epoch.items() if name not in {"epoch", "step"}}
+    progress.metrics(int(epoch["step"]), **measured)
 
 
 def _train(
@@ -192,8 +201,8 @@ def _train(
                     save()
             pace.seconds += time.perf_counter() - started
             found = validate(training.model, training.forward, validation, labels=labels, devices=devices)
-            progress.metrics(curve.step, **{f"validation_{name}": value for name, value in found.items()})
             state.epochs.append({"epoch": state.epoch + 1, "step": curve.step, **found})
+            _tell(progress, state.epochs[-1])
             if state.epoch == 0 or better(found, state.epochs[state.best], recipe.select_by):
                 state.best = state.epoch
                 training.best = {

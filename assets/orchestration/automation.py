@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
+from itertools import takewhile
 from pathlib import Path
 
 import dagster as dg
@@ -20,7 +21,7 @@ from assets.config.automation import Schedule, Sensor
 from assets.errors import ChangingError, TransientError
 from assets.orchestration.arrival import Look, Memory, Waiting, decide
 from assets.orchestration.execution import OpenRunner
-from assets.orchestration.freshness import report_fresh, training_step
+from assets.orchestration.freshness import is_dear, report_fresh, training_step
 from assets.orchestration.metadata import plan_tag
 from assets.orchestration.runs import UNDER_WAY, asked_for, end_orphans, relaunched
 from assets.store.digests import digest_json
@@ -59,14 +60,13 @@ def look(open_runner: OpenRunner, counted: Counted, *, waits: bool) -> Look:
     known = standing is not None and standing.ingredients["inputs"].get(SOURCE) == source.digest
     before = {} if standing is None else standing.files.get(SOURCE, {})
     changed = [file for file in source.files if before.get(file.name, [""])[0] != file.sha256]
-    names = [step.name for step in runner.chain]
     return Look(
         digest=source.digest,
         known=known,
         unsettled="" if known else next(_unsettled(changed), ""),
         settings=_settings(runner),
         plan=plan,
-        cheap=tuple(names[: names.index(training_step(runner.chain).name)]),
+        cheap=tuple(step.name for step in takewhile(lambda step: not is_dear(step), runner.chain)),
         waiting=_waiting(runner, counted) if waits else None,
     )
 

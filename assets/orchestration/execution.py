@@ -216,7 +216,7 @@ def _refuse_gap(runner: Runner, name: str, selected: Sequence[str]) -> None:
     moved = {*step.inputs, *selected} & stands.keys()
     for each, record in stands.items():
         for made_from in moved.intersection(runner.step(each).inputs):
-            if record.ingredients["inputs"].get(made_from) != stands[made_from].content:
+            if not runner.is_made_from(runner.step(each), record, made_from, stands[made_from].content):
                 raise ConfigurationError(
                     f"{name} refuses to run: {each} was made from an earlier {made_from}",
                     where=runner.name,

@@ -22,8 +22,13 @@ OFTEN = 4
 
 
 def training_step(chain: Sequence[Step]) -> Step:
-    """The step that trains: the first one that wants the accelerator or has a program of its own."""
-    return next(step for step in chain if step.accelerator or step.program is not None)
+    """The step that trains: the first dear one that does not only try another."""
+    return next(step for step in chain if is_dear(step) and step.tunes is None)
+
+
+def is_dear(step: Step) -> bool:
+    """Whether a step wants the accelerator or has a program of its own."""
+    return step.accelerator or step.program is not None
 
 
 def policy(declared: Freshness | None) -> dg.FreshnessPolicy | None:

@@ -52,10 +52,25 @@ def get_or_build(
 
 
 def publish(
-    store: Store, made: Made, build: Callable[[Path], Measurements], *, work: Path, after: Record | None
+    store: Store,
+    made: Made,
+    build: Callable[[Path], Measurements],
+    *,
+    work: Path,
+    after: Record | None,
+    started: float | None = None,
 ) -> Record:
-    """Build in a new folder and publish: content and trace, and the record last."""
-    started = time.perf_counter()
+    """Build in a new folder and publish: content and trace, and the record last.
+
+    Args:
+        store: where to.
+        made: what the key is made of.
+        build: see `get_or_build`.
+        work: see `get_or_build`.
+        after: the key's record so far.
+        started: by the clock of `time.perf_counter`, where the work began earlier.
+    """
+    started = time.perf_counter() if started is None else started
     work.mkdir(parents=True, exist_ok=True)
     with store.staged() as folder:
         for part in ("content", "trace"):

@@ -40,11 +40,13 @@ class Made:
             version), `inputs` (name → digest; steps and what lies outside the store).
         externals: what was observed of each input outside the store.
         files: their files, name → [sha256, bytes].
+        arguments: what the function is given beside them.
     """
 
     ingredients: dict[str, Any]
     externals: Mapping[str, Observation]
     files: dict[str, dict[str, list[Any]]]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -81,6 +83,7 @@ def made_of(
         },
         externals=observed,
         files={name: {file.name: [file.sha256, file.size] for file in seen.files} for name, seen in observed.items()},
+        arguments={name: value for name, (_, value) in arguments_of(step, config, sample).items()},
     )
 
 

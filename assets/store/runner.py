@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from assets.config.home import Home, pipeline_folder
 from assets.config.pipeline import Pipeline
+from assets.config.settings import with_settings
 from assets.errors import BlockedError, ConfigurationError, StoreError, explained
 from assets.progress import Progress, Sink, discard
 from assets.store import deciding, forgotten
@@ -23,6 +25,7 @@ from assets.store.ingredients import BEFORE, Made, Making, arguments_of, code_ve
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import (
+    SETTINGS,
     Build,
     Measurements,
     Observation,
@@ -33,6 +36,7 @@ from assets.store.step import (
     load,
 )
 from assets.store.store import Record, Store
+from assets.store.trying import Trying
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ class Runner:
     def made(self, step: Step, inputs: Mapping[str, str]) -> Made:
         """What a step would be made of now, given the content digests of its inputs by name."""
         observed = {**self.observe(step), **self._promoted(step, inputs)}
-        make = partial(made_of, step, self.config, self.sample, inputs, observed)
+        inputs, config = self._tuned(step, inputs)
+        make = partial(made_of, step, config, self.sample, inputs, observed)
         standing = self.stands_for(step) if step.remembers else None
         if standing is None:
             return make()
@@ -142,6 +147,33 @@ class Runner:
             return made
         # If that is lost, so is what was remembered: the rows that there are still make a result.
         return make(standing.content if self.store.whole(standing) else None)
+
+    def _tuned(self, step: Step, inputs: Mapping[str, str]) -> tuple[Mapping[str, str], Pipeline]:
+        """The inputs of a step that are in its key as such, and the configuration with what others found for it."""
+        tuners = self._tuners(step)
+        settings: dict[str, Any] = {}
+        for name in tuners:
+            # While it is not known what will be found, what was found last tells what else has changed.
+            stood = None if inputs[name] else self.stands_for(self.step(name))
+            digest = inputs[name] or (stood.content if stood is not None and self.store.whole(stood) else "")
+            settings |= self._found(digest) if digest else {}
+        plain = {name: digest for name, digest in inputs.items() if name not in tuners}
+        return plain, with_settings(self.config, settings)
+
+    def _tuners(self, step: Step) -> set[str]:
+        return {each.name for each in self.chain if each.tunes == step.name and each.name in step.inputs}
+
+    def _found(self, digest: str) -> dict[str, Any]:
+        settings: dict[str, Any] = json.loads((self.store.open("objects", digest) / SETTINGS).read_bytes())
+        return settings
+
+    def is_made_from(self, step: Step, record: Record, name: str, content: str) -> bool:
+        """Whether a result of a step was made from this content of an input."""
+        if name not in self._tuners(step):
+            return bool(record.ingredients["inputs"].get(name) == content)
+        # Of what tunes a step only the settings that it found are in the key.
+        had = record.ingredients["configuration"]
+        return all(had.get(path) == value for path, value in self._found(content).items())
 
     def _promoted(self, step: Step, inputs: Mapping[str, str]) -> dict[str, Observation]:
         """What a step reads of what the promotion log names: looked at each time, for a run appends to the log."""
@@ -398,7 +430,7 @@ class Runner:
 
     def context(self, step: Step, made: Made, folder: Path) -> Build:
         """What a step's function is given to build a key in a folder."""
-        digests = {name: made.ingredients["inputs"][name] for name in step.inputs}
+        digests = {name: made.ingredients["inputs"][name] for name in step.inputs if name not in self._tuners(step)}
         return Build(
             inputs={name: self.store.open("objects", digest) for name, digest in digests.items()},
             externals=made.externals,
@@ -408,6 +440,7 @@ class Runner:
             progress=Progress(step.name, self.sink),
             pipeline=self.name,
             part=partial(self._part, step),
+            try_step=None if step.tunes is None else self._trying(step, digests),
             before=self.store.open("objects", made.ingredients["inputs"][BEFORE])
             if BEFORE in made.ingredients["inputs"]
             else None,
@@ -415,12 +448,24 @@ class Runner:
             digests=digests,
         )
 
-    def _call(self, step: Step, made: Made, folder: Path) -> Measurements:
-        build = self.context(step, made, folder)
-        given = self.arguments(step)
+    def _call(self, step: Step, made: Made, folder: Path, **changed: Any) -> Measurements:
+        build = dataclasses.replace(self.context(step, made, folder), **changed)
         if step.program is None:
-            return load(step.function)(build, **given)  # type: ignore[no-any-return]
-        return run_program(step, build, given, roots(step, self.config), self.launcher)
+            return load(step.function)(build, **made.arguments)  # type: ignore[no-any-return]
+        return run_program(step, build, made.arguments, roots(step, self.config), self.launcher)
+
+    def _trying(self, tuner: Step, inputs: Mapping[str, str]) -> Trying:
+        assert tuner.tunes is not None
+        step = self.step(tuner.tunes)
+        observed = {**self.observe(step), **self._promoted(step, inputs)}
+
+        def made(settings: Mapping[str, Any]) -> Made:
+            return made_of(step, with_settings(self.config, settings), self.sample, inputs, observed)
+
+        def call(made: Made, folder: Path, work: Path, sink: Sink) -> Measurements:
+            return self._call(step, made, folder, work=work, progress=Progress(step.name, sink))
+
+        return Trying(self.store, step.name, made, call, self.work, Progress(tuner.name, self.sink).message)
 
     def _part(
         self,

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from assets.progress import Progress
+from assets.progress import Event, Progress
 
 if TYPE_CHECKING:
     from assets.store.store import Record
@@ -121,6 +121,9 @@ class LogEntry:
     fields: Mapping[str, Any]
 
 
+SETTINGS = "settings.json"
+"""In the content of a step that tunes another: dotted path → value."""
+
 Promoted = Callable[[Sequence[LogEntry], Mapping[str, str], Measurements | None], Mapping[str, Sequence[str]]]
 """See `Step.promoted`."""
 
@@ -164,6 +167,45 @@ class BuildPart(Protocol):
         ...
 
 
+Summary = dict[str, Any]
+"""What is kept of a try of a step: JSON-able, by the one who tries."""
+
+
+class Attempt(Protocol):
+    """One try of a step with other settings, as the one who tries sees it."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether it was stopped because no more needs to be known of it."""
+        ...
+
+    def see(self, event: Event) -> bool:
+        """Take what the step says of its progress, in any thread; returns whether to stop it."""
+        ...
+
+    def summary(self, content: Path | None) -> Summary:
+        """What is to be kept of it: of the step's content, or, if it was stopped, of what was seen."""
+        ...
+
+    def worth_keeping(self, summary: Summary) -> bool:
+        """Whether the step's result is to be kept too, for the step itself may be asked for it."""
+        ...
+
+
+class Try(Protocol):
+    """Builds or finds the result of another step with other settings."""
+
+    def __call__(self, settings: Mapping[str, Any], attempt: Attempt, *, whole: bool = False) -> Summary:
+        """Try the step.
+
+        Args:
+            settings: dotted path → value.
+            attempt: told how it goes.
+            whole: do not be content with the summary of one that was stopped.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Build:
     """What a step's function is given.
@@ -178,6 +220,7 @@ class Build:
         progress: where to say how far it is.
         pipeline: the pipeline's name, for messages and pictures only.
         part: builds or finds a part of the result that has a key of its own; see `BuildPart`.
+        try_step: only for a step that tunes another: see `Try`.
         before: only for a step that remembers: content folder of what it stood for; None as long as everything outside
             that it ever read is there.
         variant: only for a step that decides: builds or finds the result of another step of the chain with some
@@ -199,6 +242,7 @@ class Build:
     progress: Progress
     pipeline: str = ""
     part: BuildPart | None = None
+    try_step: Try | None = None
     before: Path | None = None
     variant: Callable[[str, Mapping[str, str]], Path] | None = None
     stored: Callable[[str], Path] | None = None
@@ -227,6 +271,8 @@ class Step:
         configuration: dotted paths of the pipeline's configuration that it reads. A path to a section stands for every
             field of it; the argument's name is the last part of the path. Values that are None are left out of the key.
         externals: from (configuration, file index) to what it reads from outside the store.
+        tunes: name of a step that reads this one: its `SETTINGS` stand above those of the configuration, and instead of
+            its digest they are in that step's key. So what was found has the key that it has if a person wrote it down.
         promoted: from the promotion log, oldest first, the content digest of each input (empty while it is not known)
             and the measurements of what the step stands for (or None) to objects of the store that it reads, name →
             content digests. They are external inputs: part of the key, and whether the store still has each of them
@@ -262,6 +308,7 @@ class Step:
     preflight: str | None = None
     configuration: tuple[str, ...] = ()
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
+    tunes: str | None = None
     promoted: Promoted | None = None
     remembers: bool = False
     forgets: bool = False

@@ -87,10 +87,13 @@ def test_stopped_by_sigterm_at_any_step_it_goes_on_from_there(
         with pytest.raises(TransientError, match=stopped):
             train(build, **SETTINGS)
 
+    events.clear()
     train(build, **SETTINGS)
 
     assert f"going on from the checkpoint at step {step} of {STEPS}" in [event.get("text") for event in events]
     assert content(build) == uninterrupted
+    told = [event["at"] for event in events if event["kind"] == "metrics" and "validation_loss" in event["values"]]
+    assert told == [STEPS // 2, STEPS], "of the epochs before too"
 
 
 def test_stopped_again_and_again(

@@ -8,14 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from assets.errors import DataError, StoreError
-from assets.progress import Event
+from assets.errors import DataError, StoreError, TransientError
+from assets.progress import Event, Progress
 from assets.store import program
-from assets.store.program import PARENT, run_program, start_program
+from assets.store.program import PARENT, STOP, run_program, start_program
 from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
 from tests.conftest import MakeBuild
 
@@ -34,6 +35,12 @@ def work(build: Build, *, mode: str) -> Measurements:
         raise DataError("row 3 is bad", where="a.csv", fix="mend it")
     if mode == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if mode == "stops":
+        told = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: told.set())
+        build.progress.message("ready")
+        assert told.wait(60)
+        raise TransientError("stopped")
     if mode == "waits":
         (build.work / "started").touch()
         time.sleep(60)
@@ -71,6 +78,13 @@ def test_a_program_fills_the_folders_and_its_progress_is_followed(build: Build, 
 def test_what_the_function_raises_is_raised_here(build: Build) -> None:
     with pytest.raises(DataError, match="a.csv: row 3 is bad\n  fix: mend it"):
         run_program(step(), build, {"mode": "fails"}, ROOTS, start_program)
+
+
+def test_a_file_tells_a_program_to_stop(build: Build) -> None:
+    (build.work / STOP).touch()  # of another time
+    sink = lambda event: (build.work / STOP).touch() if event["kind"] == "message" else None  # noqa: E731
+    with pytest.raises(TransientError, match="stopped"):
+        run_program(step(), replace(build, progress=Progress("tiny", sink)), {"mode": "stops"}, ROOTS, start_program)
 
 
 def test_a_killed_program_is_said(build: Build) -> None:
