@@ -43,8 +43,9 @@ class Look:
     """One look at a pipeline.
 
     Attributes:
+        step: the step that reads the source.
         digest: of the source as it is now.
-        known: whether the first step stands for this source already.
+        known: whether that step stands for this source already.
         unsettled: why the source may be about to change, or "".
         settings: digest of what else a run depends on: configuration, code, libraries, other files.
         plan: what a run would do.
@@ -52,6 +53,7 @@ class Look:
         waiting: rows that were not trained on; None where the pipeline does not let them wait.
     """
 
+    step: str
     digest: str
     known: bool
     unsettled: str
@@ -139,7 +141,7 @@ def decide(
     if last is not None and not last.succeeded and undone:
         return _again(seen, memory, last, now)
     if seen.waiting is None:
-        return Decision(memory, reason="the source is what the first step stands for")
+        return Decision(memory, reason=f"the source is what {seen.step} stands for")
     return _enough(seen, seen.waiting, memory, last, min_new_rows=min_new_rows, max_wait=max_wait, now=now)
 
 

@@ -192,7 +192,11 @@ def _begin(context: Context, runner: Runner, selected: Sequence[str]) -> None:
     known: dict[str, StepPlan] = {}
     for name in reversed(selected):
         if name not in known:
-            known |= {entry.step: entry for entry in runner.plan(name).steps}
+            step = runner.step(name)
+            # Nor what it comes after without reading it, if that is not run: it may not be in order.
+            alone = bool(step.after) and not step.inputs and not set(step.after).intersection(selected)
+            plan = runner.plan_alone(name) if alone else runner.plan(name)
+            known |= {entry.step: entry for entry in plan.steps}
     plan = Plan(runner.name, tuple(known[name] for name in selected))
     runner.preflight(plan)
     context.log.info(plan_table(plan))

@@ -6,10 +6,13 @@ matters where something holds training back: a schedule that is not due, a sourc
 
 from __future__ import annotations
 
+from functools import partial
+
 import dagster as dg
 
-from assets.orchestration.automation import LOOK_SECONDS, Looking, request_run, why_busy
+from assets.orchestration.automation import LOOK_SECONDS, request_run, why_busy
 from assets.orchestration.execution import OpenRunner
+from assets.orchestration.looking import Looking, look
 from assets.quality import CHECK, STEP
 from assets.release import log
 from assets.store.runner import Runner
@@ -27,7 +30,7 @@ def sensors(open_runner: OpenRunner, runner: Runner, job_name: str) -> list[dg.S
     """
     if not any(step.name == STEP.name for step in runner.chain):
         return []
-    looking, declared = Looking(open_runner, waits=False), runner.config
+    looking, declared = Looking(partial(look, open_runner, {}, waits=False)), runner.config
     by_itself = declared.schedule is not None or ("sensor" in declared.model_fields_set and declared.sensor is not None)
 
     @dg.sensor(

@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.errors import FreshtuneError
 from assets.orchestration import quality
-from assets.orchestration.automation import SOURCE, schedule, sensor
+from assets.orchestration.automation import SOURCE, schedule, sensor, sensor_alone
 from assets.orchestration.execution import SAMPLE_TAG, OpenRunner, Watch, execute, open_for_run
 from assets.orchestration.freshness import policy, training_step
 from assets.orchestration.metadata import Value, check_result, plan_table, plan_tag, step_metadata
@@ -36,15 +36,35 @@ def pipeline_definitions(open_runner: OpenRunner, watch: Watch | None = None) ->
         executor_def=dg.in_process_executor,
     )
     declared = runner.config
+    # Each has a job of its own, for it waits for no training: what one run does, another finds in the store.
+    alone = {f"{runner.name}_{step.name}": step for step in runner.chain if step.after and step.externals is not None}
     return dg.Definitions(
         assets=[
             _source_asset(open_runner, runner, watch),
             *(_asset(open_runner, runner, step, watch) for step in runner.chain),
         ],
-        jobs=[assets, _plan_job(open_runner, runner, watch), _sample_job(open_runner, runner, watch)],
+        jobs=[
+            assets,
+            _plan_job(open_runner, runner, watch),
+            _sample_job(open_runner, runner, watch),
+            *(
+                dg.define_asset_job(
+                    name=name,
+                    selection=dg.AssetSelection.assets(asset_key(runner, step.name)),
+                    description=f"Runs the step {step.name} of {runner.name} with the model in use.",
+                    executor_def=dg.in_process_executor,
+                )
+                for name, step in alone.items()
+            ),
+        ],
         schedules=[schedule(open_runner, runner, assets.name, declared.schedule)] if declared.schedule else [],
         sensors=[
             *([sensor(open_runner, runner, assets.name, declared.sensor)] if declared.sensor else []),
+            *(
+                sensor_alone(open_runner, runner, step, name, declared.sensor)
+                for name, step in alone.items()
+                if declared.sensor
+            ),
             *quality.sensors(open_runner, runner, assets.name),
         ],
     )

@@ -216,6 +216,14 @@ class Runner:
         self.store.index.save()
         return Plan(self.name, tuple(steps.values()))
 
+    def plan_alone(self, name: str) -> Plan:
+        """What a run of one step without inputs would do, whatever becomes of the steps that it comes after."""
+        step = self.step(name)
+        assert not step.inputs
+        plan = Plan(self.name, (self._plan_step(dataclasses.replace(step, after=()), {}),))
+        self.store.index.save()
+        return plan
+
     def closure(self, to: str | None) -> list[Step]:
         """The steps up to one, and only those that it needs, in the order of the chain."""
         if to is None:

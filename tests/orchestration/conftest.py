@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.orchestration import automation
+from assets.orchestration import looking
 from assets.store import ingredients, program
 from tests.chains import pieces
 from tests.orchestration.pipeline import Tiny
@@ -23,7 +23,7 @@ def _code(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests look at once at what they have just written."""
-    monkeypatch.setattr(automation, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(looking, "QUIET_SECONDS", 0.0)
 
 
 @pytest.fixture

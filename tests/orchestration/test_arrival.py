@@ -19,7 +19,7 @@ STEPS = ("raw", "splits", "model", "release")
 STALE = Plan("tiny", tuple(StepPlan(step, "stale", ()) for step in STEPS))
 TRAIN = Plan("tiny", tuple(StepPlan(step, "stale" if step in STEPS[2:] else "fresh", ()) for step in STEPS))
 FRESH = Plan("tiny", tuple(StepPlan(step, "fresh", ()) for step in STEPS))
-NEW = Look("d1", known=False, unsettled="", settings="s1", plan=STALE, cheap=STEPS[:2], waiting=None)
+NEW = Look("raw", "d1", known=False, unsettled="", settings="s1", plan=STALE, cheap=STEPS[:2], waiting=None)
 ROWS = replace(NEW, waiting=Waiting("", "", 0, 0.0))
 TAKEN = replace(NEW, known=True, plan=TRAIN)
 
@@ -49,7 +49,7 @@ def test_a_new_source_is_asked_for_whole_and_once() -> None:
     asked = decided(NEW, Memory())
     assert (asked.steps, asked.memory.key, asked.memory.number) == (STEPS, "d1-1", 1)
     for last in (None, Ended("run1", True, "", True, NOW)):
-        assert decided(TAKEN, asked.memory, last).reason == "the source is what the first step stands for"
+        assert decided(TAKEN, asked.memory, last).reason == "the source is what raw stands for"
     # Changed settings are no new data.
     changed = replace(TAKEN, settings="s2")
     assert decided(changed, asked.memory, Ended("run1", True, "", True, NOW)).steps == ()
@@ -99,7 +99,7 @@ def test_a_failure_for_the_data_waits_until_something_changes(known: bool) -> No
 def test_a_failure_that_somebody_mended_is_over() -> None:
     memory = decided(NEW, Memory()).memory
     mended = replace(TAKEN, plan=FRESH)
-    assert decided(mended, memory, failed(may_pass=False)).reason == "the source is what the first step stands for"
+    assert decided(mended, memory, failed(may_pass=False)).reason == "the source is what raw stands for"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 
 from assets.config.automation import Schedule
 from assets.errors import ChangingError, DataError, TransientError
-from assets.orchestration import automation, execution
-from assets.orchestration.automation import Looking
+from assets.orchestration import execution, looking
+from assets.orchestration.arrival import Look
+from assets.orchestration.looking import Looking, counting_step, look
 from assets.store.runner import Runner
 from tests.orchestration.pipeline import Tiny
 
@@ -26,13 +27,13 @@ DAILY = {"cron": "0 3 * * *", "timezone": "Europe/Paris"}
 
 
 def test_a_bug_in_a_look_is_not_lost() -> None:
-    def broken(**_: object) -> Runner:
+    def broken() -> Look:
         raise ZeroDivisionError("a bug")
 
-    looking = Looking(broken, waits=False)
+    over = Looking(broken)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError, match="a bug"):
-            looking.take(60)
+            over.take(60)
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_sensor_asks_once_for_each_change_of_the_source(tiny: Tiny, instance: dg
     again, cursor = tick(tiny, instance, cursor)
     assert str(again).startswith("a run was asked for source")
     tiny.run(instance)
-    assert tick(tiny, instance, cursor)[0] == "the source is what the first step stands for"
+    assert tick(tiny, instance, cursor)[0] == "the source is what raw stands for"
     tiny.write("more.txt", "a four")
     more, cursor = tick(tiny, instance, cursor)
     assert steps(more) == ["raw", "model", "release"]
@@ -149,7 +150,7 @@ def test_sensor_key_is_the_same_when_a_tick_is_repeated(tiny: Tiny, instance: dg
 def test_sensor_does_not_ask_for_changed_settings(tiny: Tiny, instance: dg.DagsterInstance) -> None:
     tiny.run(instance)
     tiny.changed = {"training": {"epochs": 4}}
-    assert tick(tiny, instance)[0] == "the source is what the first step stands for"
+    assert tick(tiny, instance)[0] == "the source is what raw stands for"
 
 
 def test_sensor_keeps_its_cursor_while_a_run_is_under_way(tiny: Tiny, instance: dg.DagsterInstance) -> None:
@@ -171,17 +172,17 @@ def test_a_long_look_goes_on_from_tick_to_tick(
     read = threading.Event()
     looks = 0
 
-    def slow(**_: object) -> Runner:
+    def slow() -> Look:
         nonlocal looks
         looks += 1
         assert read.wait(60)
-        return tiny.runner()
+        return look(tiny.opener, {}, waits=False)
 
-    looking = Looking(slow, waits=False)
-    assert looking.take(0.01) is None
-    assert looking.take(0.01) is None
+    long = Looking(slow)
+    assert long.take(0.01) is None
+    assert long.take(0.01) is None
     read.set()
-    found = looking.take(60)
+    found = long.take(60)
     assert found is not None
     assert found.plan.to_run == ("raw", "model", "release")
     assert looks == 1
@@ -212,7 +213,7 @@ def test_a_run_that_failed_for_the_data_is_named_and_not_repeated(tiny: Tiny, in
     tiny.write("rows.txt", "a mended", "b two")
     asked, cursor = tick(tiny, instance, cursor)
     assert run_asked(tiny, instance, asked).success
-    assert tick(tiny, instance, cursor)[0] == "the source is what the first step stands for"
+    assert tick(tiny, instance, cursor)[0] == "the source is what raw stands for"
 
 
 def test_a_run_that_failed_after_the_rows_were_taken_in_is_repeated_when_settings_change(
@@ -228,7 +229,7 @@ def test_a_run_that_failed_after_the_rows_were_taken_in_is_repeated_when_setting
     assert steps(tick(tiny, instance, cursor)[0]) == ["model", "release"]
     # Somebody else was quicker.
     tiny.run(instance)
-    assert tick(tiny, instance, cursor)[0] == "the source is what the first step stands for"
+    assert tick(tiny, instance, cursor)[0] == "the source is what raw stands for"
 
 
 def test_a_run_that_a_check_stopped_is_repeated_when_the_limit_changes(
@@ -266,7 +267,7 @@ def test_a_run_that_failed_for_what_may_pass_is_asked_for_again(
     assert isinstance(again, dg.RunRequest)
     assert str(again.run_key) == f"{str(asked.run_key)[:-1]}2"
     assert run_asked(tiny, instance, again).success
-    assert tick(tiny, instance, cursor)[0] == "the source is what the first step stands for"
+    assert tick(tiny, instance, cursor)[0] == "the source is what raw stands for"
 
 
 @pytest.mark.parametrize(
@@ -337,11 +338,11 @@ def test_what_an_earlier_model_was_trained_on_may_be_gone(tiny: Tiny, instance: 
 def test_rows_that_were_taken_in_half_way_are_said(tiny: Tiny, instance: dg.DagsterInstance) -> None:
     tiny.changed = {"sensor": {"min_new_rows": 4}}
     runner = tiny.runner()
-    seen = automation.look(tiny.opener, {}, waits=True)
+    seen = look(tiny.opener, {}, waits=True)
     assert seen.cheap == ("raw",)
     assert seen.waiting is not None
     assert (seen.waiting.rows, seen.waiting.trained, seen.waiting.new) == ("", "", 0)
-    assert automation.counting_step(runner.chain).name == "raw"
+    assert counting_step(runner.chain).name == "raw"
 
 
 # Files that are being written
@@ -376,14 +377,14 @@ def test_an_empty_file_is_waited_for_and_then_taken_as_it_is(tiny: Tiny, instanc
 def test_a_file_that_was_written_a_moment_ago_is_waited_for(
     tiny: Tiny, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automation, "QUIET_SECONDS", 3600.0)
+    monkeypatch.setattr(looking, "QUIET_SECONDS", 3600.0)
     assert tick(tiny, instance)[0] == "rows.txt was written a moment ago, and may not be whole yet"
     os.utime(tiny.source / "rows.txt", (1, 1))
     assert steps(tick(tiny, instance)[0]) == ["raw", "model", "release"]
     tiny.run(instance)
     # Written again as it was.
     tiny.write("rows.txt", "a one", "a two", "b three")
-    assert tick(tiny, instance)[0] == "the source is what the first step stands for"
+    assert tick(tiny, instance)[0] == "the source is what raw stands for"
 
 
 # The schedule

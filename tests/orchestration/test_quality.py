@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.orchestration.automation import Looking
+from assets.orchestration.looking import Looking
 from assets.quality import CHECK
 from assets.store.step import Build, Check, LogEntry, Measurements, Outcome, Step
 from tests.orchestration import chain

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import fsspec
 import pyarrow.parquet as pq
 import pytest
@@ -319,6 +321,14 @@ def test_in_dagster_it_comes_after_release_alone(project: Project) -> None:
     assert all(dep.asset_key.path[-1] != "predictions" for spec in specs.values() for dep in spec.deps)
     upstream = job.dependencies[next(node for node in job.dependencies if node.name == "tiny_sample__predictions")]
     assert set(upstream) == {"release"}
+    # New files start this step alone, with the model in use.
+    drop(project, "second.csv", TEXTS[20:30], start=20)
+    os.utime(project.folder / "inbox" / "second.csv", (1, 1))
+    with project.entered(), dg.DagsterInstance.ephemeral() as instance:
+        sensor = definitions.resolve_sensor_def("tiny_predictions")
+        (asked,) = sensor.evaluate_tick(dg.build_sensor_context(instance=instance)).run_requests or ()
+    assert [key.path for key in asked.asset_selection or ()] == [["tiny", "predictions"]]
+    assert sensor.job_name == "tiny_predictions"
     # What comes after a decision is no part of it.
     assert list(entry["inputs"]) == sorted(STEPS[:-1])
     assert [name for name, _ in entry["keys"]] == list(STEPS[:-1])
