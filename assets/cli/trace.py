@@ -30,6 +30,7 @@ from assets.splits.rows import OVERLAY
 from assets.splits.rule import SIDES
 from assets.store.links import linked, read_links
 from assets.store.runner import Runner
+from assets.store.step import LogEntry
 from assets.store.tables import Ids, among, as_ids, from_hexadecimal, hexadecimal, read_tables
 from assets.validated.rows import read_upheld
 
@@ -61,14 +62,14 @@ class Fate:
         version: number in the registry, or None while it has none.
         model: content digest.
         alias: `champion`, `challenger` or None.
-        decision: of the gate.
+        decision: of the gate, or `adopted`.
         when: of the decision.
-        splits: content digest of the splits that the model was made from.
+        splits: content digest of the splits that the model was made from; None of one that was adopted.
         outcome: `train`, `validation`, `test`, `quarantine`, `merged` (another row of equal text stands for it),
             `left out` (accepted, but on no side), `absent` (was not there) or `unknown`.
         side: where the row counts, itself or by the one that it was merged into; or None.
         row: row_id that it counts under, if another: merged, or relabelled.
-        detail: why it is in quarantine, or what the store has lost; else "".
+        detail: why it is in quarantine, or why nothing is known; else "".
     """
 
     version: int | None
@@ -76,7 +77,7 @@ class Fate:
     alias: str | None
     decision: str
     when: str
-    splits: str
+    splits: str | None
     outcome: str
     side: str | None
     row: str | None
@@ -89,6 +90,8 @@ class Fate:
             told += f": {self.side or 'on no side'}"
         elif self.row is not None:
             told += f", relabelled as {self.row[:8]}"
+        if self.outcome == UNKNOWN:
+            return f"{told}: {self.detail}"
         return f"{told} ({self.detail})" if self.detail else told
 
 
@@ -138,11 +141,7 @@ def trace(runner: Runner, wanted: Wanted) -> list[Traced]:
     """
     _refuse_wrong(runner.name, wanted.prefixes)
     registered = Registered.of(runner)
-    made = [
-        (model, fields)
-        for model in registered.models
-        for fields in {_which(each): each for each in log.decisions(registered.entries, model)}.values()
-    ]
+    made = [(model, fields) for model in registered.models for fields in _made_from(registered.entries, model)]
     rows = _rows(runner, wanted, [fields for _, fields in made])
     row_ids = sorted(rows)
     fates: defaultdict[str, list[Fate]] = defaultdict(list)
@@ -151,15 +150,27 @@ def trace(runner: Runner, wanted: Wanted) -> list[Traced]:
         steps = {step: fields["inputs"][step] for step in READ if step in fields["inputs"]}
         which = _which(fields)
         if which not in known:
-            known[which] = _outcomes(runner, steps, row_ids)
+            known[which] = (
+                dict.fromkeys(row_ids, (UNKNOWN, None, None, "adopted, training rows not known"))
+                if fields["kind"] == "adopt"
+                else _outcomes(runner, steps, row_ids)
+            )
         for row_id, outcome in known[which].items():
             version, alias = registered.version(model), registered.alias(model)
-            about = (version, model, alias, fields["decision"], fields["when"], steps["splits"])
+            about = (version, model, alias, fields["decision"], fields["when"], steps.get("splits"))
             fates[row_id].append(Fate(*about, *outcome))
     return [
         Traced(row_id, row.text, row.label, tuple(sorted(row.places)), tuple(fates[row_id]))
         for row_id, row in ((row_id, rows[row_id]) for row_id in row_ids)
     ]
+
+
+def _made_from(entries: Sequence[LogEntry], model: str) -> list[Mapping[str, Any]]:
+    """Fields of what says what a model was made from: its adoption, or each decision that says another thing."""
+    fields = log.told(entries, model)
+    if fields is not None and fields["kind"] == "adopt":
+        return [fields]
+    return list({_which(each): each for each in log.decisions(entries, model)}.values())
 
 
 def _which(fields: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from assets.release import log
 from assets.session import open_runner
 from assets.splits.rows import read_side
 from assets.splits.rule import SIDES
@@ -155,6 +156,22 @@ def test_what_the_store_has_lost_is_said(project: Project, freshtune: Freshtune)
     (row,) = traced(freshtune, "--text", "plain message number 7")
     assert row["models"][0]["outcome"] == "unknown"
     assert "is damaged" in row["models"][0]["detail"]
+
+
+def test_of_an_adopted_model_nothing_is_known(project: Project, freshtune: Freshtune) -> None:
+    runner = open_runner("tiny")
+    taken = {"release": "r0", "origin": "models/old", "by": "ada", "when": "2026-02-01T12:00:00+00:00", "why": "in use"}
+    adopted = log.adopt((), "m0", **taken)
+    assert runner.store.append(runner.environment, "tiny", LogEntry(0, adopted))
+    project.decide("m1")
+    (row,) = traced(freshtune, "--text", "plain message number 7")
+    assert [(each["model"], each["decision"]) for each in row["models"]] == [("m0", "adopted"), ("m1", "promoted")]
+    first, second = row["models"]
+    assert (first["outcome"], first["detail"]) == ("unknown", "adopted, training rows not known")
+    assert (first["splits"], first["side"]) == (None, None)
+    assert second["outcome"] in SIDES
+    shown = freshtune("rows", "tiny", "trace", "--text", "plain message number 7").stdout
+    assert "unknown: adopted, training rows not known" in " ".join(shown.split())
 
 
 def test_files_that_hold_a_text_are_listed(project: Project, freshtune: Freshtune) -> None:
