@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from assets.errors import ChangingError, ConfigurationError, DataError, FreshtuneError, TransientError
 from assets.store.step import FileIndex, ObservedFile
@@ -27,6 +28,14 @@ CHANGES = (
 )
 """What file systems of fsspec tell of a file that changes when its bytes do."""
 
+WEB = frozenset({"http", "https"})
+PARAMETER = re.compile(r"[\w.-]+")
+"""The name of a parameter of a query; a folder `/name=value` after a `?` that stands for any character is none."""
+SECRET = re.compile(
+    r"token|secret|passw|pwd|signature|sig$|key(id)?$|credential|auth(?!or)|session|jwt|^x-(amz|goog)-", re.IGNORECASE
+)
+"""In the name of a parameter whose value lets people in, as presigned URLs and APIs have them."""
+
 
 def elsewhere(entry: str, index: FileIndex) -> list[ObservedFile]:
     """Look at the files that a URL or a pattern of one means. A file is read only when what is told of it changed.
@@ -36,23 +45,39 @@ def elsewhere(entry: str, index: FileIndex) -> list[ObservedFile]:
         index: digests of files that were looked at before.
 
     Raises:
-        ConfigurationError: it holds a password, or no file system for it is installed.
+        ConfigurationError: it holds a secret, or no file system for it is installed.
         DataError: a file cannot be read for want of permission.
         TransientError: it cannot be reached.
         ChangingError: a file changed or went away while it was looked at.
     """
-    scheme = urlsplit(entry).scheme
-    if urlsplit(entry).password:
-        raise ConfigurationError(
-            f"a URL of {scheme}:// holds a password",
-            where=WHERE,
-            fix="take it out; give it to fsspec by its environment variables (FSSPEC_…) or the provider's own",
-        )
+    _refuse_secrets(entry)
     with _said(entry):
         system, path = _opened(entry)
         system.invalidate_cache()
         looked = [_look(system, each, index) for each in _matches(system, path)]
     return [file for file in looked if file is not None]
+
+
+def _refuse_secrets(url: str) -> None:
+    """Refuse a URL with a secret: names of files are in records, reports and lineage, and the YAML is in a repository.
+
+    Raises:
+        ConfigurationError: which says what it is and not its value.
+    """
+    parts = urlsplit(url)
+    held = ["a password"] if parts.password else []
+    if parts.scheme in WEB and parts.username and not parts.password:
+        held.append("a name or token before @")
+    # Without a name and a value it is a pattern: `?` stands for any character.
+    held += [f"{name}=…" for name, _ in parse_qsl(parts.query) if PARAMETER.fullmatch(name) and SECRET.search(name)]
+    if held:
+        web = """, for instance FSSPEC_HTTPS='{"client_kwargs": {"headers": {"Authorization": "Bearer …"}}}'"""
+        raise ConfigurationError(
+            f"a URL of {parts.scheme}:// holds {', '.join(held)}",
+            where=WHERE,
+            fix="take it out; give it to fsspec by its environment variables (FSSPEC_…) or the provider's own"
+            + (web if parts.scheme in WEB else ""),
+        )
 
 
 def read_bytes(url: str) -> bytes:

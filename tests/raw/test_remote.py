@@ -56,6 +56,35 @@ def test_a_file_is_read_again_only_when_what_is_told_of_it_changed(
     assert elsewhere(f"{HERE}/a.csv", index)[0].sha256 != before[0].sha256
 
 
+@pytest.mark.parametrize(
+    ("url", "held"),
+    [
+        ("https://host/a.csv?token=hidden", "token=…"),
+        (
+            "https://host/a.csv?format=csv&X-Amz-Credential=hidden&X-Amz-Signature=hidden",
+            "X-Amz-Credential=…, X-Amz-Si",
+        ),
+        ("https://host/a.csv?sv=2022&sig=hidden", "sig=…"),
+        ("https://host/a.csv?api_key=hidden", "api_key=…"),
+        ("https://hidden@host/a.csv", "a name or token before @"),
+        ("https://me:hidden@host/a.csv", "a password"),
+    ],
+)
+def test_a_secret_in_a_url_is_refused_and_not_said(url: str, held: str, index: FileIndex) -> None:
+    with pytest.raises(ConfigurationError, match=f"a URL of https:// holds {held}") as caught:
+        elsewhere(url, index)
+    assert "hidden" not in str(caught.value)
+    assert "FSSPEC_HTTPS='{" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["day?/token=5/a.csv", "a?key.csv", "b.cs?author=me", "b.csv"])
+def test_what_is_no_secret_is_not_refused(name: str, index: FileIndex, bucket: fsspec.AbstractFileSystem) -> None:
+    bucket.pipe_file("/freshtune-source/day1/token=5/a.csv", b"1")
+    bucket.pipe_file("/freshtune-source/a-key.csv", b"2")
+    bucket.pipe_file("/freshtune-source/b.csvauthor=me", b"3")
+    assert len(elsewhere(f"{HERE}/{name}", index)) == 1
+
+
 def test_what_cannot_be_read_is_said(index: FileIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     assert elsewhere(f"{HERE}/none*", index) == []
     with pytest.raises(ConfigurationError, match="nowhere:// cannot be read"):
