@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 
 from assets.cleaned import MASKING
 from assets.cleaned.conflicts import Rule, choose, read_time
-from assets.cleaned.grouping import groups_of
+from assets.cleaned.grouping import groups_of, in_company
 from assets.cleaned.ngrams import Indices
 from assets.cleaned.overlay import Decide, Labels, Mask, Overlay, find_equal, name_groups, resolve
+from assets.cleaned.rows import MASKED
 from assets.cleaned.superseded import SUPERSEDED, repeated, superseded
 from assets.errors import DataError
 from assets.raw.rows import LARGE, Ordered, Places, columns_of, frozen_ids, in_order
@@ -128,10 +129,11 @@ def clean(
             and of all other texts that hold some of them together; the digest of texts and values of rows that were not
             accepted; with a frozen test set that of its rows; `columns` as raw has them.
         merged.parquet: row_id, kept (row_id of the row that stays, of the same text and label).
-        quarantine.parquet: row_id, text (as it came, but masked), label, expectation, detail; in the order of row_id.
+        quarantine.parquet: row_id, label, expectation, detail; in the order of row_id. Texts are in the shards.
         layout/: links `shards` and `large` as validated has them, and `prepared` (see `assets.cleaned.shard`) in the
-            same order; rows.feather with `kept`, `count` and `group` (where the row that names it lies, or -1) for
-            each of their rows, and with a frozen test set `frozen`. See `assets.cleaned.rows`.
+            same order, and with `mask_pii` `masked`; rows.feather with `kept`, `count` and `group` (where the row that
+            names it lies, or -1) for each of their rows, and with a frozen test set `frozen`. See
+            `assets.cleaned.rows`.
 
     Args:
         build: input `validated`; with a frozen test set also `raw`, which knows its rows.
@@ -166,12 +168,11 @@ def clean(
     rows = every.without(list(old))
     equal = find_equal(rows.keys, rows.labels, rows.frozen)
     contested = np.sort(equal.rows[np.repeat(equal.conflicting, equal.sizes)])
-    texts_of = shards if masked is None else [part.content for part in masked]
-    as_they_came = _some(texts_of, lengths, ["text"], rows.at[contested])["text"]
     times = _times(rows, contested, shards, lengths, newest_by) if conflicts == "newest" else {}
     overlay = resolve(equal, rows.labels, _decider(conflicts, rows, times))
     if (overlay.into < 0).all():
-        raise _nothing_left(overlay, as_they_came)
+        texts_of = shards if masked is None else [part.content for part in masked]
+        raise _nothing_left(overlay, _some(texts_of, lengths, ["text"], rows.at[contested])["text"])
     build.progress.message(f"comparing {len(overlay.texts):,} texts")
     keys = as_ids(known["key"])
     accepted_at = np.zeros(len(keys), bool)
@@ -179,25 +180,23 @@ def clean(
     refused = np.flatnonzero(~accepted_at)
     others = _others(refused, rows, keys)
     told = _digest_of_refused(refused, others, rows, keys, shards, lengths)
-    groups = np.concatenate([rows.at[overlay.texts], others])
+    together, of_others = np.empty(0, np.intp), others
+    groups = together
     if near_duplicates is not None:
-        groups = groups_of(build, parts, near_duplicates["similarity"])[groups]
-    named, others_named = name_groups(overlay, *np.split(groups, [len(overlay.texts)]))
+        of_rows = groups_of(build, parts, len(links.get(LARGE, ())), near_duplicates["similarity"])
+        together = np.flatnonzero(in_company(of_rows).take(rows.at[overlay.texts]))
+        groups, of_others = of_rows[rows.at[overlay.texts[together]]], of_rows[others]
+    named, others_named = name_groups(overlay, together, groups, of_others)
     others, others_named = others[others_named >= 0], others_named[others_named >= 0]
     not_accepted = Others(others, keys[others], others_named, told)
-    _write_overlay(build.content, rows, overlay, named, not_accepted, size=len(known), further=columns_of(validated))
-    large = {LARGE: links.get(LARGE, [])}
-    write_links(build.content, {"shards": digests, **large, "prepared": [part.digest for part in parts]})
+    _write_overlay(build.content, rows, overlay, named, not_accepted, accepted_at, further=columns_of(validated))
+    links = {"shards": digests, LARGE: links.get(LARGE, []), "prepared": [part.digest for part in parts]}
+    write_links(build.content, links | ({} if masked is None else {MASKED: [part.digest for part in masked]}))
     merged = _merged(rows, overlay)
     pq.write_table(merged, build.content / "merged.parquet", compression="zstd")
-    texts = as_they_came.take(np.searchsorted(contested, list(overlay.conflicting)))
-    quarantine = [_quarantine(rows, overlay.conflicting, texts, CONFLICTING_LABELS)]
-    if old:
-        texts = _some(texts_of, lengths, ["text"], every.at[list(old)])["text"]
-        quarantine.append(_quarantine(every, old, texts, SUPERSEDED))
-    pq.write_table(
-        pa.concat_tables(quarantine).sort_by("row_id"), build.content / "quarantine.parquet", compression="zstd"
-    )
+    conflicting = _quarantine(rows, overlay.conflicting, CONFLICTING_LABELS)
+    quarantine = pa.concat_tables([conflicting, _quarantine(every, old, SUPERSEDED)]).sort_by("row_id")
+    pq.write_table(quarantine, build.content / "quarantine.parquet", compression="zstd")
     measured = _measure(rows, overlay, named, merged=len(merged), superseded=len(old))
     if masked is not None and mask_pii is not None:
         measured |= _measure_masked(build, [part.content for part in masked], rows, mask_pii)
@@ -316,10 +315,16 @@ def _times(
 
 
 def _decider(rule: Rule, rows: Rows, times: Mapping[int, datetime | None]) -> Decide:
+    known: dict[Any, tuple[int | None, str]] = {}
+
     def decide(equal: Sequence[int], labels: Sequence[int]) -> tuple[int | None, str]:
-        frozen = [rows.frozen is not None and bool(rows.frozen[row]) for row in equal]
-        label, why = choose(rule, [rows.names[label] for label in labels], [times.get(row) for row in equal], frozen)
-        return None if label is None else rows.names.index(label), why
+        frozen = () if rows.frozen is None else tuple(rows.frozen[equal].tolist())
+        when = tuple(map(times.get, equal))
+        # Nothing else counts, and it is the same for many texts.
+        if (labels := tuple(labels), when, frozen) not in known:
+            label, why = choose(rule, [rows.names[label] for label in labels], when, frozen)
+            known[labels, when, frozen] = None if label is None else rows.names.index(label), why
+        return known[labels, when, frozen]
 
     return decide
 
@@ -330,8 +335,8 @@ def _write_overlay(
     overlay: Overlay,
     named: Indices,
     others: Others,
+    accepted_at: Mask,
     *,
-    size: int,
     further: dict[str, Any],
 ) -> None:
     count = overlay.counts()
@@ -340,8 +345,8 @@ def _write_overlay(
     # A group is digested as the place of its row among those that stay.
     place = (np.cumsum(stays) - 1).astype(np.int32)
     digest = digest_of_rows(
-        rows.ids.take(kept, axis=0),
-        rows.keys.take(kept, axis=0),
+        rows.ids.compress(stays, axis=0),
+        rows.keys.compress(stays, axis=0),
         place[named[kept]],
         count[kept],
         rows.ids.take(withheld, axis=0),
@@ -356,14 +361,19 @@ def _write_overlay(
     if rows.frozen is not None:
         told["frozen"] = digest_of_rows(rows.ids[rows.frozen])
     write_json(content / "rows.json", told | further)
-    grouped = np.flatnonzero(named >= 0)
-    lie = {"kept": np.zeros(size, bool), "count": np.zeros(size, np.int32), "group": np.full(size, -1, np.int32)}
-    lie["kept"][rows.at] = stays
-    lie["count"][rows.at] = count
-    lie["group"][rows.at[grouped]] = rows.at[named[grouped]]
+    # Most rows stay, stand for themselves alone and are a group of their own. To say so row by row in the order of
+    # row_id would be to write all over the memory.
+    lie: dict[str, Any] = {"kept": accepted_at.copy()}
+    odd = np.flatnonzero(count != 1)
+    lie["kept"][rows.at[odd]] = stays[odd]
+    lie["count"] = lie["kept"].astype(np.int32)
+    lie["count"][rows.at[odd]] = count[odd]
+    lie["group"] = np.where(lie["kept"], np.arange(len(accepted_at), dtype=np.int32), np.int32(-1))
+    odd = np.flatnonzero((named >= 0) & (named != np.arange(len(named))))
+    lie["group"][rows.at[odd]] = rows.at[named[odd]]
     lie["group"][others.at] = rows.at[others.named]
     if rows.frozen is not None:
-        lie["frozen"] = np.zeros(size, bool)
+        lie["frozen"] = np.zeros(len(accepted_at), bool)
         lie["frozen"][rows.at] = rows.frozen
     write_table(content / "layout" / "rows.feather", pa.table(lie), compressed=True)
 
@@ -373,13 +383,12 @@ def _merged(rows: Rows, overlay: Overlay) -> pa.Table:
     return pa.table({"row_id": hexadecimal(rows.ids[merged]), "kept": hexadecimal(rows.ids[overlay.into[merged]])})
 
 
-def _quarantine(rows: Rows, why: Mapping[int, str], texts: pa.ChunkedArray, expectation: str) -> pa.Table:
+def _quarantine(rows: Rows, why: Mapping[int, str], expectation: str) -> pa.Table:
     lost = list(why)
     labels = [rows.names[label] for label in rows.labels[lost].tolist()]
     return pa.table(
         {
             "row_id": hexadecimal(rows.ids[lost]),
-            "text": texts,
             "label": pa.array(labels, pa.string()),
             "expectation": pa.array([expectation] * len(lost), pa.string()),
             "detail": pa.array(why.values(), pa.string()),

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
     from assets.store.step import Build, Measurements, Part
 
-SMALL = 32
-"""A shard with less than this part of all rows is small; rounded down to a power of two, so that growth seldom makes a
-large one small."""
-
 
 class Groups(NamedTuple):
     """Groups of the texts of rows.
@@ -43,40 +39,35 @@ class Groups(NamedTuple):
 NOTHING = Groups(np.empty(0, np.intp), np.empty(0, bool))
 
 
-def groups_of(build: Build, prepared: Sequence[Part], similarity: float) -> Indices:
+def groups_of(build: Build, prepared: Sequence[Part], large: int, similarity: float) -> Indices:
     """Find the group of each row's text.
 
     Args:
         build: of the step.
         prepared: parts made by `assets.cleaned.shard.prepare`.
+        large: how many of them, the first ones, are of large shards.
         similarity: least Jaccard similarity of near-duplicates.
 
     Returns:
-        For each row of the shards, in their order, a row whose text is in the same group: the same one for the group.
+        For each row of the shards, in their order, the first one whose text is in the same group.
     """
     assert build.part is not None
-    sizes = np.array([part.measurements["rows"] for part in prepared])
-    large = sizes >= _least_of_large(int(sizes.sum()))
-    order = sorted(range(len(prepared)), key=lambda at: (not large[at], prepared[at].digest))
     known = NOTHING
-    if large.any():
-        digests = [prepared[at].digest for at in order if large[at]]
-        inputs = {f"prepared-{at:06}": digest for at, digest in enumerate(digests)}
+    if large:
+        inputs = {f"prepared-{at:06}": part.digest for at, part in enumerate(prepared[:large])}
         part = build.part("assets.cleaned.grouping:settle", {"similarity": similarity}, inputs=inputs)
         table = read_tables([part.content], "groups.feather")
         known = Groups(table["lowest"].to_numpy().astype(np.intp), table["first"].to_numpy())
-    if len(known.lowest) < sizes.sum():
-        known = grouped([prepared[at].content for at in order], similarity, known)
-    # From rows in this order to rows in that of the shards.
-    starts = np.cumsum(sizes) - sizes
-    rows = np.concatenate([np.arange(starts[at], starts[at] + sizes[at]) for at in order])
-    groups = np.empty(len(rows), np.intp)
-    groups[rows] = rows[known.lowest]
-    return groups
+    if large < len(prepared):
+        known = grouped([part.content for part in prepared], similarity, known)
+    return known.lowest
 
 
-def _least_of_large(rows: int) -> int:
-    return 1 << max(0, (rows // SMALL).bit_length() - 1)
+def in_company(groups: Indices) -> npt.NDArray[np.bool_]:
+    """For each row whether its text, or an equal one, may be in one group with another text: see `groups_of`."""
+    elsewhere: npt.NDArray[np.bool_] = groups != np.arange(len(groups))
+    elsewhere[groups[elsewhere]] = True
+    return elsewhere
 
 
 def settle(build: Build, *, similarity: float) -> Measurements:
@@ -110,8 +101,8 @@ def grouped(prepared: Sequence[Path], similarity: float, known: Groups) -> Group
     table = read_tables(prepared, "keys.feather", ["key", "size", "sketch", "sketch_2"])
     keys, sizes = as_ids(table["key"]), table["size"].to_numpy().astype(np.intp)
     # Of each new text the first row, among those that are known if one of them has it.
-    maybe = np.flatnonzero(known.first)
-    at = np.concatenate([maybe[among(keys[maybe], keys[old:])], np.arange(old, len(keys))])
+    there = np.flatnonzero(known.first & among(keys[:old], keys[old:]))
+    at = np.concatenate([there, np.arange(old, len(keys))])
     firsts, which = distinct(keys[at])
     same = at[firsts[which]]
     lowest, first = np.arange(len(keys)), np.zeros(len(keys), bool)

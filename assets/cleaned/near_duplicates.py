@@ -109,7 +109,7 @@ def group(sets: Sets, entries: Words, similarity: float, lowest: Indices) -> Ind
     again[crowded.texts] = True
     if again.any():
         search.join_crowded(search.join(_runs(_by_rarity(sets, np.flatnonzero(again), similarity))))
-    return search.forest.roots(np.arange(len(sets.sizes)))
+    return search.forest.lowest()
 
 
 class _Forest:
@@ -125,6 +125,13 @@ class _Forest:
             if np.array_equal(above, found):
                 return found
             found = above
+
+    def lowest(self) -> Indices:
+        """The root of each."""
+        found = self._parent.copy()
+        joined = np.flatnonzero(found != np.arange(len(found)))
+        found[joined] = self.roots(joined)
+        return found
 
     def join(self, ones: Indices, others: Indices) -> None:
         left, right = ones, others
@@ -157,7 +164,8 @@ class _Search:
         self._sketches = _wide_enough(sets)
         # Similar sets differ in at most this share of the n-grams of both; a little more, since floats are rounded.
         share = (1 - similarity) / (1 + similarity)
-        self._slack = (share * (1 + 1e-6) * sets.sizes + 1e-3).astype(np.float32)
+        sizes = np.arange(int(sets.sizes.max(initial=0)) + 1)
+        self._slack = (share * (1 + 1e-6) * sizes + 1e-3).astype(np.float32)[sets.sizes]
 
     def join(self, runs: Runs) -> Runs:
         """Join the near-duplicates among the members of each run, but in crowded ones only neighbours.

@@ -112,7 +112,7 @@ def resolve(equal: Equal, labels: Labels, decide: Decide) -> Overlay:
     return Overlay(into, texts, kept[texts], dict(sorted(conflicting.items())))
 
 
-def name_groups(overlay: Overlay, groups: Indices, others: Indices) -> tuple[Indices, Indices]:
+def name_groups(overlay: Overlay, together: Indices, groups: Indices, others: Indices) -> tuple[Indices, Indices]:
     """Name the group of every row that has one after the lowest row that stays in it.
 
     Texts of which no row stays, or none was accepted, count as members, so that a conflict that turns up later, a row
@@ -120,18 +120,23 @@ def name_groups(overlay: Overlay, groups: Indices, others: Indices) -> tuple[Ind
 
     Args:
         overlay: what becomes of each row.
-        groups: group of each text, a number from 0.
+        together: places in `overlay.texts` of those that may be in one group with another text; any other is a group
+            of its own.
+        groups: group of each of them, a number from 0.
         others: group of each text that no accepted row has.
 
     Returns:
         For each row that stays, and each text of which none does, that row, or -1 where there is none; and for each of
         the others that row, or -1.
     """
-    stays = overlay.kept >= 0
     nobody = len(overlay.into)
     name = np.full(max(groups.max(initial=-1), others.max(initial=-1)) + 1, nobody)
-    np.minimum.at(name, groups[stays], overlay.kept[stays])
+    kept = overlay.kept[together]
+    stays = kept >= 0
+    np.minimum.at(name, groups[stays], kept[stays])
     name[name == nobody] = -1
-    found = np.full(len(overlay.into), -1)
-    found[np.where(stays, overlay.kept, overlay.texts)] = name[groups]
+    found = np.full(nobody, -1)
+    alone = overlay.kept[overlay.kept >= 0]
+    found[alone] = alone
+    found[np.where(stays, kept, overlay.texts[together])] = name[groups]
     return found, name[others]

@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from assets.store.links import linked
-from assets.store.tables import as_ids, hexadecimal, order_of, read_tables
+from assets.raw.rows import shard_ids
+from assets.store.links import linked, read_links
+from assets.store.tables import as_ids, distinct, from_hexadecimal, hexadecimal, order_of, read_tables
+
+MASKED = "masked"
+"""Link to the shards without personal data, where that is masked."""
 
 
 def read_rows(cleaned: Path) -> pa.Table:
@@ -35,6 +40,22 @@ def read_rows(cleaned: Path) -> pa.Table:
             **{name: further[name] for name in further.column_names if name != "label"},
         }
     )
+
+
+def read_quarantine(cleaned: Path) -> pa.Table:
+    """Rows in quarantine: row_id, text (as it came, but masked), label, expectation, detail; in the order of row_id.
+
+    Args:
+        cleaned: content of the step.
+    """
+    found = pq.read_table(cleaned / "quarantine.parquet")
+    if "text" in found.column_names:
+        return found  # of an earlier version, which copied texts
+    ids = shard_ids(linked(cleaned, "shards"))
+    firsts, which = distinct(np.concatenate([ids, from_hexadecimal(found["row_id"].to_pylist())]))
+    name = MASKED if MASKED in read_links(cleaned) else "shards"
+    texts = read_tables(linked(cleaned, name), "rows.feather", ["text"])["text"]
+    return found.add_column(1, "text", texts.take(firsts[which[len(ids) :]]))
 
 
 def read_withheld(cleaned: Path) -> pa.Table:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assets.cleaned.rows import read_quarantine
 from assets.config.home import pipeline_folder
 from assets.errors import ConfigurationError
 from assets.review.rows import read_suspects
@@ -20,7 +21,7 @@ from assets.validated.checks import DROPPED
 from assets.validated.rulings import FILE, Row, Ruling, effective, parse
 
 QUARANTINE = "quarantine.parquet"
-"""In the content of every step that sets rows aside: row_id, text, label, expectation, detail."""
+"""In the content of every step that sets rows aside: row_id, label, expectation, detail; text, but for `cleaned`."""
 REVIEW = "review"
 LIKELY_ERROR = "likely_label_error"
 
@@ -81,7 +82,12 @@ def quarantined(runner: Runner) -> list[Doubtful]:
         ConfigurationError: no row was validated yet, or the rulings are wrong.
     """
     content_of(runner, "validated")
-    found = [_row(step, **row) for step, path in set_aside(runner) for row in pq.read_table(path).to_pylist()]
+    found = [
+        _row(step, **row)
+        for step, path in set_aside(runner)
+        # It does not copy texts.
+        for row in (read_quarantine(path.parent) if step == "cleaned" else pq.read_table(path)).to_pylist()
+    ]
     return _with_places(runner, _with_rulings(runner, found))
 
 

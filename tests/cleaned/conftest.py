@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.cleaned.clean import clean
-from assets.cleaned.rows import read_rows, read_withheld
+from assets.cleaned.rows import read_quarantine, read_rows, read_withheld
 from assets.store.step import Build, Measurements
 from assets.store.store import Store
 from tests.tiny import make_object, make_shard
@@ -59,7 +59,7 @@ class Cleaned:
 
     @property
     def quarantine(self) -> Table:
-        return shown(pq.read_table(self.folder / "quarantine.parquet"))
+        return shown(read_quarantine(self.folder))
 
     @property
     def groups(self) -> dict[int, int]:

@@ -172,7 +172,7 @@ def test_empty_tables_have_their_columns(clean_rows: Clean) -> None:
     cleaned = clean_rows([[(0, "a", "x"), (1, "b", "y")]])
     expected = {
         "merged": ["row_id", "kept"],
-        "quarantine": ["row_id", "text", "label", "expectation", "detail"],
+        "quarantine": ["row_id", "label", "expectation", "detail"],
     }
     for name, columns in expected.items():
         table = pq.read_table(cleaned.folder / f"{name}.parquet")

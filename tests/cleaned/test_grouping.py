@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.cleaned import grouping
-from assets.cleaned.grouping import groups_of
+from assets.cleaned.grouping import groups_of, in_company
 from assets.store.step import Build, Part
 from assets.store.store import Store
 from tests.cleaned.search import group
@@ -38,23 +37,20 @@ def partition(groups: list[int]) -> list[int]:
     return [groups.index(each) for each in groups]
 
 
-@pytest.mark.parametrize("small", [32, 3, 1])
-@settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(TEXTS, min_size=1, max_size=4).filter(any), st.data())
+@settings(deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(TEXTS, min_size=1, max_size=4).filter(any), st.integers(0, 4))
 def test_large_shards_that_are_known_and_small_ones_give_the_groups_of_all_texts(
-    make_build: Callable[..., Build], store: Store, small: int, shards: list[list[str]], data: st.DataObject
+    make_build: Callable[..., Build], store: Store, shards: list[list[str]], large: int
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grouping, "SMALL", small)
-        build = make_build()
-        parts = [prepared(build, store, texts, str(at)) for at, texts in enumerate(shards)]
-        # Some of the shards came first, so their groups are there already.
-        before = data.draw(st.lists(st.sampled_from(parts), unique_by=lambda part: part.digest, max_size=len(parts)))
-        if any(part.measurements["rows"] for part in before):
-            groups_of(build, before, 0.5)
-        found = groups_of(build, parts, 0.5).tolist()
+    build = make_build()
+    parts = [prepared(build, store, texts, str(at)) for at, texts in enumerate(shards)]
+    found = groups_of(build, parts, min(large, len(parts)), 0.5)
     texts = [text for shard in shards for text in shard]
-    assert partition(found) == group(texts, similarity=0.5, ngram=1)
+    expected = group(texts, similarity=0.5, ngram=1)
+    assert partition(found.tolist()) == expected
+    sizes = {name: len({texts[at] for at, each in enumerate(expected) if each == name}) for name in expected}
+    assert all(in_company(found)[at] for at, name in enumerate(expected) if sizes[name] > 1)
+    assert not in_company(np.arange(3)).any()
 
 
 def test_the_groups_of_large_shards_are_found_again(make_build: Callable[..., Build], store: Store) -> None:
@@ -73,7 +69,7 @@ def test_the_groups_of_large_shards_are_found_again(make_build: Callable[..., Bu
     large = prepared(build, store, [f"{at} of many" for at in range(200)], "a")
     small = prepared(build, store, ["7 of many", "something else"], "b")
     watched = Build(**{**vars(build), "part": part})
-    groups_of(watched, [large], 0.5)
-    groups_of(watched, [small, large], 0.5)
+    groups_of(watched, [large], 1, 0.5)
+    groups_of(watched, [large, small], 1, 0.5)
     assert asked == ["assets.cleaned.grouping:settle"] * 2
     assert len(set(keys)) == 1

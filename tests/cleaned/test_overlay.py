@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.cleaned.conflicts import Rule, choose
+from assets.cleaned.ngrams import Indices
 from assets.cleaned.overlay import Overlay, find_equal, name_groups, resolve
 from assets.store.tables import Ids
 from tests.cleaned import oracle
@@ -32,6 +33,12 @@ def keys_of(texts: Sequence[str]) -> Ids:
     return np.frombuffer(digests, ">u8").astype(np.uint64).reshape(-1, 2)
 
 
+def company(groups: Indices) -> tuple[Indices, Indices]:
+    """Where there is more than one text of a group, and these groups."""
+    together = np.flatnonzero(np.bincount(groups)[groups] > 1)
+    return together, groups[together]
+
+
 def overlay_of(
     rows: Sequence[tuple[str, str]], near_duplicates: dict[str, Any] | None, rule: Rule
 ) -> tuple[Overlay, dict[int, int]]:
@@ -47,7 +54,7 @@ def overlay_of(
     groups = overlay.texts
     if near_duplicates is not None:
         groups = groups[group([texts[row] for row in overlay.texts], **near_duplicates)]
-    named, _ = name_groups(overlay, groups, groups[:0])
+    named, _ = name_groups(overlay, *company(groups), groups[:0])
     return overlay, {row: name for row, name in enumerate(named.tolist()) if name >= 0}
 
 

@@ -51,7 +51,7 @@ def sides_of_texts(layout: list[Row], similarity: float | None, *, by_source: bo
     if similarity is not None:
         alike = oracle.group([rows[row][0] for row in overlay.texts], similarity=similarity, ngram=1)
         groups = np.array(alike, np.intp)
-    named, _ = name_groups(overlay, groups, groups[:0])
+    named, _ = name_groups(overlay, np.arange(len(groups)), groups, groups[:0])
     group = np.full(len(layout), -1, np.int32)
     some = np.flatnonzero(named >= 0)
     group[place[some]] = place[named[some]]
