@@ -133,8 +133,11 @@ class Store:
         name = _name(kind, digest)
         # Before the look, so that it is not collected as garbage between the look and the record.
         self.storage.touch(f"{name}/{MANIFEST}")
+        # Also before: what comes in between is another's publication of the same, which may be read already.
+        stood = bool(self.storage.children(name))
         if self.fault(kind, digest, reading=True) is not None:
-            self.storage.remove(name)
+            if stood:
+                self.storage.remove(name)
             (folder / MANIFEST).write_bytes(canonical_json(manifest))
             read_only(folder)
             self.storage.publish(folder, name)

@@ -4,7 +4,7 @@ import json
 import os
 import uuid
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -45,6 +45,25 @@ def test_what_is_published_is_read_back_checked_and_once(store: Store) -> None:
     assert (folder / "a.txt").read_text() == "hello"
     assert (folder / "a.txt").stat().st_mode & 0o222 == 0
     assert store.manifest("objects", digest)["digest"] == digest
+
+
+def test_what_another_published_between_look_and_publication_is_never_taken_away(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads or processes publish the same at once, and the first reads it while the second publishes."""
+    look, removed = store.fault, list[str]()
+
+    def slow(*given: Any, **more: Any) -> str | None:
+        found = look(*given, **more)
+        monkeypatch.setattr(store, "fault", look)
+        publish(store)
+        return found
+
+    monkeypatch.setattr(store, "fault", slow)
+    monkeypatch.setattr(store.storage, "remove", removed.append)
+    digest = publish(store)
+    assert store.fault("objects", digest) is None
+    assert removed == []
 
 
 def damage(path: Path, how: str) -> None:
