@@ -22,11 +22,13 @@ ALL = make_rows(ROWS + 5, seed=0)
 
 @pytest.fixture(scope="module")
 def forgetful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
-    """Two versions, the second with more rows; then a text of each side of the first is forgotten."""
+    """Two versions, the second with more rows; then a text of train and one that MLflow's report has are forgotten."""
     project = Project.make(tmp_path_factory.mktemp("forgotten") / "project")
     # How good they are does not matter here.
     project.declare(
         predictions={"source": {"files": ["inbox/*.csv"]}},
+        # As many texts as may be go to Dagster's database and to the report that MLflow gets.
+        evaluation={"samples": 50},
         training={"epochs": 1},
         gate={"floor": None, "above_baseline": None, "below_champion": 1.0, "promote_if": None},
     )
@@ -37,8 +39,13 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[s
     project.write("second.csv", ALL[ROWS:])
     project.run()
     found = said(project, "rows", "tiny", "trace", "--file", "data/first.csv", "--json")["rows"]
-    sides = {row["models"][0]["outcome"]: row["text"] for row in found}
-    texts = [sides["train"], sides["test"]]
+    sides = [(row["models"][0]["outcome"], row["text"]) for row in found]
+    (artifacts,) = project.home.glob("mlartifacts")
+    reports = "".join(path.read_text("utf-8") for path in artifacts.rglob("report.html"))
+    texts = [
+        next(text for side, text in sides if side == "train"),
+        next(text for side, text in sides if side == "test" and text in reports),
+    ]
     assert all(holding([project.home], [text]) for text in texts)
     for text in texts:
         said(project, "rows", "tiny", "rule", "--forget", "--text", text, "--why", "asked for", "--json")

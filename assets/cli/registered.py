@@ -11,6 +11,7 @@ from typing import Any
 
 from assets.errors import ConfigurationError, FreshtuneError
 from assets.release import by_hand, log
+from assets.release.report import REPORT
 from assets.store.runner import Runner
 from assets.store.step import LogEntry
 
@@ -122,7 +123,7 @@ def scores_of(runner: Runner, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def report_of(runner: Runner, fields: Mapping[str, Any]) -> Path:
     """The HTML report of an entry of kind `decision`."""
-    return runner.store.open("traces", fields["release"]["trace"]) / "report.html"
+    return runner.store.open("traces", fields["release"]["trace"]) / REPORT
 
 
 def local_time(when: str) -> str:

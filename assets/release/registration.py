@@ -12,6 +12,7 @@ from typing import Any
 from assets.release.gate import METRIC_NAMES
 from assets.release.lineage import lineage, origins, summary
 from assets.release.packaging import describe
+from assets.release.report import FOR_REGISTRY, REPORT
 from assets.store.step import Settlement
 
 TAG = "freshtune.model"
@@ -157,8 +158,10 @@ class Registration:
         if model_id not in [output.model_id for output in (linked.model_outputs if linked else [])]:
             self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step=_last_step(history))])
         if "trace" in fields["release"]:
-            report = self.settlement.trace(fields["release"]["trace"]) / "report.html"
-            self.client.log_text(run_id, report.read_text(encoding="utf-8"), "report.html")
+            report = self.settlement.trace(fields["release"]["trace"]) / FOR_REGISTRY
+            # The one with the texts of rows stays in the store, also where that is all that an old release has.
+            if report.is_file():
+                self.client.log_text(run_id, report.read_text(encoding="utf-8"), REPORT)
 
     def _intervals(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         if "evaluation" not in fields["inputs"]:

@@ -2,6 +2,8 @@
 
 The report is one page that needs nothing else: charts are drawn here (`assets.release.plots`), and a short script of
 ours is all that runs in the browser. What earlier results lack – intervals, slices, calibration – is left out.
+There are two: the whole one stays in the store, and the registry gets one without the texts of rows, for whoever may
+read the registry may not read the data.
 """
 
 from __future__ import annotations
@@ -23,12 +25,18 @@ from assets.store.step import Build, LogEntry
 if TYPE_CHECKING:
     from assets.release.same_rows import SameRows
 
+REPORT = "report.html"
+FOR_REGISTRY = "registry.html"
+"""The report as the registry gets it; older releases have none."""
+
 _ENTRIES_IN_REPORT = 10
 _RELEASES_IN_REPORT = 24
 """Most releases in the chart: each has a result of its own that is opened for it."""
 _FLIPS = 200
 """Most rows that are listed of those that only the champion answers correctly; the surest answers first."""
 _SETTING_LENGTH = 120
+_SAMPLE_LENGTH = 300
+"""Characters of a sample, as Dagster's database gets it too."""
 _MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "cost": "mean cost"}
 """Measures of a decision threshold, as people call them."""
 _GOALS = {
@@ -62,7 +70,7 @@ def write(
     account: Mapping[str, int],
     same_rows: SameRows | None,
 ) -> None:
-    """Write `decision.json` and `card.md` into the content, and `report.html` into the trace.
+    """Write `decision.json` and `card.md` into the content, and both reports into the trace.
 
     Args:
         build: inputs `splits`, `model` and `evaluation`, the measurements of all earlier steps and the promotion log.
@@ -97,7 +105,11 @@ def write(
     write_json(build.content / "decision.json", decision)
     (build.content / "card.md").write_text(render("card.md.j2", context), encoding="utf-8")
     page = {**context, **_of_the_page(build, context, same_rows)}
-    (build.trace / "report.html").write_text(render("report.html.j2", page), encoding="utf-8")
+    (build.trace / REPORT).write_text(render("report.html.j2", page), encoding="utf-8")
+    samples = build.settings.get("evaluation", {}).get("samples", 0)
+    page["answers"] = _samples(page["answers"], samples)
+    page["texts_left_out"] = len(page["answers"]) > samples
+    (build.trace / FOR_REGISTRY).write_text(render("report.html.j2", page), encoding="utf-8")
 
 
 def _of_the_page(build: Build, context: Json, same_rows: SameRows | None) -> Json:
@@ -126,6 +138,7 @@ def _of_the_page(build: Build, context: Json, same_rows: SameRows | None) -> Jso
         (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page/report.js", "page/report.css")
     )
     page = {
+        "texts_left_out": False,
         "history": history,
         "same_rows": same_rows,
         "compared": (same_rows.challenger if same_rows else None) or {},
@@ -284,6 +297,14 @@ def _answers(evaluation: Path, flips: Json | None) -> list[Json]:
     for error in _read_json(evaluation / "errors.json"):
         rows.setdefault(error["row_id"], {**error, "flip": error["row_id"] in flipped})
     return sorted(rows.values(), key=lambda row: (-row["confidence"], row["row_id"]))
+
+
+def _samples(answers: Sequence[Json], allowed: int) -> list[Json]:
+    """The same answers with no more of their texts than `evaluation.samples` lets out of the store."""
+    return [
+        {**each, "text": each["text"][:_SAMPLE_LENGTH] if place < allowed else None}
+        for place, each in enumerate(answers)
+    ]
 
 
 def _releases(build: Build, decision: Mapping[str, Any], interval: Sequence[float] | None) -> list[Json]:

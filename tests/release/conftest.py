@@ -66,6 +66,10 @@ class Release:
         return (self.build.trace / "report.html").read_text(encoding="utf-8")
 
     @property
+    def report_for_registry(self) -> str:
+        return (self.build.trace / "registry.html").read_text(encoding="utf-8")
+
+    @property
     def passed(self) -> dict[str, bool]:
         return {comparison["name"]: comparison["passed"] for comparison in self.result["comparisons"]}
 
@@ -121,6 +125,7 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         max_size_mb: float | None = None,
         max_latency_ms: float | None = None,
         draw: bool = False,
+        samples: int = 0,
         beside: str | None = None,
     ) -> Release:
         base = tmp_path / f"inputs-{len(list(tmp_path.iterdir()))}"
@@ -165,6 +170,7 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
             measurements=measured or measurements(labels),
             variant=variant,
             stored=stored,
+            settings={"evaluation": {"samples": samples}},
         )
         if parts is not None:
             path = build.inputs["evaluation"] / "predictions.parquet"

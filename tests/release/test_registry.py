@@ -95,7 +95,8 @@ class Place:
         (folder / "card.md").write_text(
             '---\na: b\n---\n\n# Card\n\n---\n\nload_model("models:/alone@champion")\n', "utf-8"
         )
-        (folder / "report.html").write_text(f"<p>{digest}</p>", "utf-8")
+        (folder / "report.html").write_text(f"<p>{digest} with texts</p>", "utf-8")
+        (folder / "registry.html").write_text(f"<p>{digest}</p>", "utf-8")
         return folder
 
 
@@ -185,6 +186,8 @@ def test_the_first_model(place: Place, client: Any) -> None:
     epochs = client.get_metric_history(version.run_id, "validation/f1_macro")
     assert [(point.step, point.value) for point in epochs] == [(4, 0.9), (8, 0.8)]
     assert [file.path for file in client.list_artifacts(version.run_id)] == ["report.html"]
+    uploaded = Path(run.info.artifact_uri) / "report.html"
+    assert uploaded.read_text("utf-8") == "<p>trace-0</p>", "the one without the texts of rows"
     (output,) = run.outputs.model_outputs
     model = client.get_logged_model(output.model_id)
     assert {metric.key: metric.value for metric in model.metrics}["test/accuracy"] == 0.75
@@ -377,6 +380,19 @@ def test_mlflow_is_quiet_and_patient_while_it_registers(place: Place, monkeypatc
     assert all("MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in variables for variables in seen)
     assert {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_HTTP")} == before
     assert "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT" not in os.environ
+
+
+def test_of_a_release_without_a_report_for_it_the_registry_gets_none(place: Place, client: Any) -> None:
+    """Releases of before have only the report with texts."""
+    settlement = place.settlement("without", [entry(0, "a", "a")])
+
+    def trace(digest: str) -> Path:
+        folder = settlement.trace(digest)
+        (folder / "registry.html").unlink()
+        return folder
+
+    settle(replace(settlement, trace=trace))
+    assert client.list_artifacts(client.get_model_version("without", "1").run_id) == []
 
 
 def test_a_long_curve_is_thinned(place: Place, client: Any) -> None:

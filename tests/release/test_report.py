@@ -117,6 +117,26 @@ def test_a_missing_comparison_says_why(release: MakeRelease) -> None:
     assert "Champion – it knows none of the task's labels: it answers with a, b" in text
 
 
+@pytest.mark.parametrize(("samples", "shown"), [(0, 0), (1, 1), (50, 3)])
+def test_the_registry_gets_no_text_of_a_row_but_samples(samples: int, shown: int, release: MakeRelease) -> None:
+    """Two errors, one of which the champion has right, and a third that is no error of the most confident ones."""
+    texts = [f"secret {at} {'x' * 400}" for at in range(10)]
+    new = ["spam", "spam", "spam", *TRUE[3:]]
+    made = release(TRUE, new, champion=ONE_WRONG, log=OLD, texts=texts, samples=samples)
+    whole = made.report
+    # Of rows that only the champion has right the text comes from the splits, else from the evaluation.
+    known = ["secret 0", "text 1", "text 2"]
+    assert all(text in whole for text in known)
+    assert "in place of their texts" not in whole
+    page = made.report_for_registry
+    assert [text in page for text in known] == [at < shown for at in range(3)]
+    assert "x" * 300 not in page, "a sample has 300 characters"
+    assert ("in place of their texts" in page) == (shown < 3)
+    ids = [f"<code>{at:032x}</code>" for at in range(3)]
+    assert [each in page for each in ids] == [at >= shown for at in range(3)]
+    assert Page(page).text.startswith(Page(whole).text[:200]), "all else is as in the other"
+
+
 def test_where_the_two_models_differ(release: MakeRelease) -> None:
     champion = [*TRUE[:7], "ham", "ham", TRUE[9]]
     text = Page(release(TRUE, ONE_WRONG, champion=champion, log=OLD).report).text
