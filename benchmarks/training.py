@@ -173,7 +173,7 @@ class Work:
                 device=device,
                 precision=choose_precision("auto", device),
                 progress=Progress("benchmark"),
-                checkpoints=Checkpoints(Path(folder), Progress("benchmark")),
+                checkpoints=Checkpoints(Path(folder), Progress("benchmark"), device=device.type),
             )
         return fitted.pace.values()["examples_per_second"], self.score(model)
 

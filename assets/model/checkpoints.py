@@ -1,7 +1,7 @@
 """Checkpoints: all that training needs to go on exactly where it was, written while it goes on.
 
-A checkpoint is a safetensors file and a manifest with the file's digest, written last; both are named by a rename.
-So whatever kills the process leaves whole checkpoints only, and a file that a disk damaged is known and passed over for
+A checkpoint is a safetensors file and a manifest with the digest of all, written last; both are named by a rename.
+So whatever kills the process leaves whole checkpoints only, and one that a disk damaged is known and passed over for
 the one before. The last two are kept.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.progress import Progress
-from assets.store.digests import digest_file, write_json
+from assets.store.digests import digest_file, digest_json, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -49,30 +49,41 @@ class Checkpoints:
     Args:
         folder: where they are; made when the first is written.
         progress: told of what goes wrong, and where training goes on.
+        device: kind of device that trains; what it keeps beside the weights does not fit another.
         seconds: least time from one to the next.
         writes: whether this process writes them; of several that train together one does.
+
+    Attributes:
+        kept: step of the newest one that was read or written, or None.
     """
 
-    def __init__(self, folder: Path, progress: Progress, *, seconds: float = SECONDS, writes: bool = True) -> None:
-        self._folder, self._progress, self._seconds, self._writes = folder, progress, seconds, writes
+    def __init__(
+        self, folder: Path, progress: Progress, *, device: str, seconds: float = SECONDS, writes: bool = True
+    ) -> None:
+        self._folder, self._progress, self._device = folder, progress, device
+        self._seconds, self._writes = seconds, writes
+        self.kept: int | None = None
         self._last, self._cost = time.monotonic(), 0.0
         self._writing: threading.Thread | None = None
         self._failed: str | None = None
 
     def latest(self) -> Saved | None:
-        """The newest whole checkpoint, or None; a damaged one is passed over, and said."""
+        """The newest whole checkpoint, or None; one that is damaged or of another device is passed over, and said."""
         import safetensors.torch
 
         for manifest in sorted(self._folder.glob("step-*.json"), reverse=True):
             path = manifest.with_suffix(".safetensors")
             try:
                 described = json.loads(manifest.read_bytes())
-                whole = digest_file(path) == described["sha256"]
-            except (OSError, ValueError, KeyError):
+                digest = described.pop("digest")
+                whole = digest == _digest(described, path)
+            except (OSError, ValueError, KeyError, AttributeError):
                 whole = False
-            if whole:
+            if whole and described["device"] == self._device:
+                self.kept = described["step"]
                 return Saved(described["step"], described["state"], safetensors.torch.load_file(path))
-            self._progress.message(f"checkpoint {path.name} is damaged, and passed over")
+            why = f"of another device ({described['device']})" if whole else "damaged"
+            self._progress.message(f"checkpoint {path.name} is {why}, and passed over")
         return None
 
     def due(self) -> bool:
@@ -83,6 +94,7 @@ class Checkpoints:
     def save(self, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy everything and write it in the background; a disk that is full is said, and training goes on."""
         if not self._writes:
+            self.kept = step
             return
         self.wait()
         started = time.monotonic()
@@ -110,18 +122,32 @@ class Checkpoints:
         from safetensors import SafetensorError
 
         path = self._folder / f"step-{step:09d}.safetensors"
-        part = path.with_suffix(".part")
+        manifest = path.with_suffix(".json")
+        part, manifest_part = (file.with_name(f"{file.name}.part") for file in (path, manifest))
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             safetensors.torch.save_file(tensors, part)
-            sha256 = digest_file(part)
+            described = {"step": step, "device": self._device, "state": json.loads(state)}
+            write_json(manifest_part, {**described, "digest": _digest(described, part)})
+            # Nothing needs space any more.
             part.replace(path)
-            manifest = path.with_suffix(".json.part")
-            write_json(manifest, {"step": step, "sha256": sha256, "state": json.loads(state)})
-            manifest.replace(path.with_suffix(".json"))
-            for old in sorted(self._folder.glob("step-*.json"))[:-KEPT]:
-                old.unlink()
-                old.with_suffix(".safetensors").unlink(missing_ok=True)
+            manifest_part.replace(manifest)
+            self.kept = step
+            self._sweep()
         except (OSError, SafetensorError) as error:
             part.unlink(missing_ok=True)
-            self._failed = f"no checkpoint at step {step:,}: {error}; training goes on, and an earlier one is kept"
+            manifest_part.unlink(missing_ok=True)
+            before = "none is kept yet" if self.kept is None else f"that of step {self.kept:,} is kept"
+            self._failed = f"no checkpoint at step {step:,}: {error}; training goes on, and {before}"
+
+    def _sweep(self) -> None:
+        """Remove all but the newest: older ones, and what a process left that was killed while it wrote."""
+        kept = {manifest.stem for manifest in sorted(self._folder.glob("step-*.json"))[-KEPT:]}
+        for file in self._folder.iterdir():
+            if file.name.partition(".")[0] not in kept:
+                file.unlink()
+
+
+def _digest(described: Mapping[str, Any], file: Path) -> str:
+    # As text: numbers of a training that went wrong need not be finite.
+    return digest_json([json.dumps(described, sort_keys=True), digest_file(file)])

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assets.errors import ConfigurationError
+
 if TYPE_CHECKING:
     import torch
 
@@ -110,6 +112,22 @@ class Devices:
         with _together():
             torch.distributed.all_gather(found, tensor)
         return found
+
+    def require_same(self, step: int) -> None:
+        """Make sure that all go on from the same step.
+
+        Raises:
+            ConfigurationError: they do not.
+        """
+        import torch
+
+        steps = sorted({int(each) for each in self.gathered(torch.tensor(step))})
+        if len(steps) > 1:
+            raise ConfigurationError(
+                f"the processes that train together find different checkpoints: of steps {', '.join(map(str, steps))}",
+                where="training.devices",
+                fix="on several machines give them a work folder that all of them see",
+            )
 
     def draw_apart(self, seed: int, step: int) -> None:
         """Let all processes but the first draw numbers of their own from here on: dropout differs between them."""

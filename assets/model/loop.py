@@ -16,9 +16,10 @@ from assets.model.devices import ALONE, Devices
 from assets.model.dropout import fast_dropout
 from assets.model.embeddings import Touched, touched_only
 from assets.model.examples import Examples
+from assets.model.memory import Parts
 from assets.model.recipe import Recipe, learning_rate_of, out_of_patience, rate_share
 from assets.model.stepping import Training
-from assets.model.validation import better, validate
+from assets.model.validation import VALIDATION_TOKENS, better, validate
 from assets.progress import Progress
 from assets.tasks.device import Precision
 from assets.tasks.inputs import TokenIds, collate
@@ -100,10 +101,12 @@ def fit(
             device=device,
             precision=precision,
             devices=devices,
+            progress=progress,
         )
         training.pace = pace
         devices.draw_apart(recipe.seed, 0)
         saved = checkpoints.latest()
+        devices.require_same(0 if saved is None else saved.step)
         if saved is not None:
             training.restore(saved.state, saved.tensors)
             progress.message(f"going on from the checkpoint at step {saved.step:,} of {training.steps:,}")
@@ -164,6 +167,7 @@ def _train(
 ) -> None:
     recipe, state, curve, pace = training.recipe, training.state, training.curve, training.pace
     every, devices = math.ceil(training.steps / REPORTS), training.devices
+    parts = Parts(validation.tokens, progress, VALIDATION_TOKENS)
 
     def save() -> None:
         checkpoints.save(curve.step, *training.saved())
@@ -192,15 +196,11 @@ def _train(
                     checkpoints.wait()
                     # Until it is written, none of them ends.
                     devices.any(False)
-                    raise TransientError(
-                        f"stopped from outside after step {curve.step:,} of {training.steps:,}; a checkpoint is kept",
-                        where="training",
-                        fix="run again: it goes on from there",
-                    )
+                    raise _stopped(curve.step, training.steps, checkpoints.kept)
                 if due and state.batch < training.batches:
                     save()
             pace.seconds += time.perf_counter() - started
-            found = validate(training.model, training.forward, validation, labels=labels, devices=devices)
+            found = validate(training.model, training.forward, validation, labels=labels, parts=parts, devices=devices)
             state.epochs.append({"epoch": state.epoch + 1, "step": curve.step, **found})
             _tell(progress, state.epochs[-1])
             if state.epoch == 0 or better(found, state.epochs[state.best], recipe.select_by):
@@ -213,3 +213,13 @@ def _train(
             if any(devices.any(checkpoints.due())):
                 save()
     checkpoints.wait()
+
+
+def _stopped(step: int, steps: int, kept: int | None) -> TransientError:
+    if kept == step:
+        what, fix = "a checkpoint is kept", "run again: it goes on from there"
+    elif kept is not None:
+        what, fix = f"only the checkpoint of step {kept:,} is kept", "free space on that disk, then run again"
+    else:
+        what, fix = "no checkpoint could be written", "free space on that disk, then run again: it begins anew"
+    return TransientError(f"stopped from outside after step {step:,} of {steps:,}; {what}", where="training", fix=fix)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assets.model.curves import Curve, Pace
 from assets.model.devices import Devices
 from assets.model.embeddings import Touched
-from assets.model.examples import Examples, micro_batches
+from assets.model.examples import Examples
+from assets.model.memory import Parts
 from assets.model.recipe import Recipe, class_weights, parameter_groups, rate_share, total_weight
+from assets.progress import Progress
 from assets.tasks import classification as task
 from assets.tasks.device import Precision, autocast
 from assets.tasks.inputs import shuffled_batches
@@ -54,6 +57,7 @@ class Training:
         device: torch.device,
         precision: Precision,
         devices: Devices,
+        progress: Progress,
     ) -> None:
         import torch
 
@@ -74,7 +78,7 @@ class Training:
         self.epoch_order = self.order.get_state()
         self.state, self.curve, self.pace = State(), Curve(), Pace()
         self.best: dict[str, torch.Tensor] = {}
-        self.most_tokens = math.inf
+        self.parts = Parts(train.tokens, progress)
 
     def epoch(self) -> Iterator[list[int]]:
         """Batches of the epoch at hand that are not done yet, as positions of rows."""
@@ -105,40 +109,30 @@ class Training:
             self.touched.step(self.curve.step, share)
         self.state.batch += 1
         self.pace.examples += len(batch)
-        self.pace.tokens += self._tokens(batch)
+        self.pace.tokens += sum(len(self.train.tokens[at]) for at in batch)
 
     def _joined(self, words: torch.Tensor) -> torch.Tensor:
         return self.devices.joined(words, self.model.config.vocab_size)
 
     def _gradients(self, batch: list[int]) -> torch.Tensor:
         """Gradients of this device's share of a batch, in as few parts as memory allows; what it adds to the loss."""
-        import torch
-
         mine = self.devices.share(batch, [len(self.train.tokens[at]) for at in batch])
-        # Without a row, one is computed and counts nothing: so there are gradients of the same weights everywhere.
-        counts, rows = (1.0, mine) if mine else (0.0, batch[:1])
-        # Divided by what the whole batch weighs, so that unequal parts count as what they are.
-        weight = total_weight(self.train.targets[batch], self.weights)
+        # Divided by what the whole batch weighs, so that unequal parts count as what they are. Without a row, one is
+        # computed and counts nothing: so there are gradients of the same weights everywhere.
+        weight = total_weight(self.train.targets[batch], self.weights) if mine else math.inf
         generators = self._generators()
-        while True:
+
+        def again() -> None:
             self.optimizer.zero_grad()
-            parts = micro_batches(rows, self.train.tokens, self.most_tokens)
-            try:
-                return self._gradients_of(parts, weight, counts)
-            except torch.OutOfMemoryError:
-                if len(parts) == len(rows):
-                    raise
-                self.most_tokens = max(map(self._tokens, parts)) / 2
-            # The same numbers are drawn again, and memory that the failed try holds is given back first.
+            # The same numbers are drawn again.
             self._set_generators(generators)
             if self.touched is not None:
                 self.touched.forget()
-            torch.cuda.empty_cache()
 
-    def _tokens(self, rows: list[int]) -> int:
-        return sum(len(self.train.tokens[at]) for at in rows)
+        self.optimizer.zero_grad()
+        return self.parts.run(mine or batch[:1], partial(self._gradients_of, weight), again)
 
-    def _gradients_of(self, parts: list[list[int]], weight: float, counts: float) -> torch.Tensor:
+    def _gradients_of(self, weight: float, parts: list[list[int]]) -> torch.Tensor:
         import torch
 
         losses = []
@@ -149,8 +143,6 @@ class Training:
             loss = task.loss(
                 logits, targets, weights=self.weights, smoothing=self.recipe.label_smoothing or 0.0, total=weight
             )
-            if not counts:
-                loss = loss * 0.0
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         return torch.stack(losses).sum()

@@ -105,7 +105,9 @@ def train(
             device=device,
             precision=settled,
             progress=build.progress,
-            checkpoints=Checkpoints(build.work / "checkpoints", build.progress, writes=together.first),
+            checkpoints=Checkpoints(
+                build.work / "checkpoints", build.progress, device=device.type, writes=together.first
+            ),
             stopping=stopping,
             devices=together,
         )

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assets.model.devices import ALONE, Devices
-from assets.model.examples import Examples, micro_batches
+from assets.model.examples import Examples
+from assets.model.memory import Parts
 from assets.tasks import classification as task
 from assets.tasks.unpadded import Forward
 
@@ -24,17 +25,31 @@ def better(found: Mapping[str, float], best: Mapping[str, float], select_by: str
 
 
 def validate(
-    model: Any, forward: Forward, examples: Examples, *, labels: Sequence[str], devices: Devices = ALONE
+    model: Any, forward: Forward, examples: Examples, *, labels: Sequence[str], parts: Parts, devices: Devices = ALONE
 ) -> dict[str, float]:
-    """Loss (nats) and the task's metrics, in float32; leaves the model in evaluation mode."""
+    """Loss (nats) and the task's metrics, in float32; leaves the model in evaluation mode.
+
+    Args:
+        model: that is looked at.
+        forward: runs it.
+        examples: that it is asked about.
+        labels: names of the classes.
+        parts: runs them in parts that fit into memory.
+        devices: each runs its share.
+    """
     import torch
 
     model.eval()
     logits = torch.zeros(len(examples.tokens), model.config.num_labels)
-    parts = micro_batches(list(range(len(examples.tokens))), examples.tokens, VALIDATION_TOKENS // devices.count)
-    with torch.inference_mode():
-        for part in parts[devices.rank :: devices.count]:
+
+    def answer(parts: list[list[int]]) -> None:
+        for part in parts:
             logits[part] = forward([examples.tokens[at] for at in part]).float().cpu()
+
+    mine = devices.share(range(len(examples.tokens)), [len(tokens) for tokens in examples.tokens])
+    with torch.inference_mode():
+        if mine:
+            parts.run(mine, answer)
     # Each has the logits of its parts, and 0 for the others.
     devices.add([logits])
     predicted = [labels[at] for at in logits.argmax(dim=-1).tolist()]

@@ -7,18 +7,21 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from assets.errors import TransientError
+import pytest
+
+from assets.errors import ConfigurationError, TransientError
 from assets.model.checkpoints import Checkpoints
 from assets.model.devices import Devices, devices_together
 from assets.model.examples import Examples
 from assets.model.loop import fit
 from assets.model.recipe import Recipe
+from assets.model.stepping import Training
 from assets.progress import Progress
 from tests.tiny import LABELS, make_base_model, make_rows
 
@@ -44,6 +47,45 @@ TRAININGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 STOPPED = 7
 """Step after which a training is stopped that goes on with another number of processes."""
+
+
+class RunsOut:
+    """Lets training run out of memory where a part has more than so many tokens, after its forward pass.
+
+    Attributes:
+        times: how often it did.
+    """
+
+    def __init__(self, patch: Callable[[type, str, Any], None], most: int = 60) -> None:
+        import torch
+
+        self.times, computed = 0, Training._gradients_of
+
+        def gradients_of(training: Training, weight: float, parts: list[list[int]]) -> Any:
+            for part in parts:
+                if sum(len(training.train.tokens[at]) for at in part) > most:
+                    self.times += 1
+                    training.forward([training.train.tokens[at] for at in part]).sum().backward()  # type: ignore[no-untyped-call]
+                    raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+            return computed(training, weight, parts)
+
+        patch(Training, "_gradients_of", gradients_of)
+
+
+def alike(found: dict[str, Any], alone: dict[str, Any]) -> None:
+    """Whether two trainings came to the same within rounding."""
+    import torch
+
+    for name, weights in alone["weights"].items():
+        if name.endswith("key.bias"):
+            # Softmax does not see it: its gradient is rounding alone, of which Adam makes whole steps.
+            continue
+        torch.testing.assert_close(torch.tensor(found["weights"][name]), torch.tensor(weights), rtol=1e-4, atol=1e-5)
+    for what in ("steps", "epochs"):
+        assert len(found[what]) == len(alone[what])
+        for one, other in zip(found[what], alone[what], strict=True):
+            assert one == pytest.approx(other, rel=1e-4)
+    assert (found["examples"], found["tokens"]) == (alone["examples"], alone["tokens"])
 
 
 def examples(tokenizer: Any, count: int, seed: int) -> Examples:
@@ -93,7 +135,7 @@ def trained(
             device=torch.device("cpu"),
             precision="float32",
             progress=progress,
-            checkpoints=Checkpoints(folder / "checkpoints", progress, writes=devices.first),
+            checkpoints=Checkpoints(folder / "checkpoints", progress, device="cpu", writes=devices.first),
             stopping=stopping,
             devices=devices,
         )
@@ -128,6 +170,12 @@ def main(folder: Path) -> None:
         found["two then two"] = trained(folder / "two then two", devices, dropout=0.1)
         trained(folder / "two then one", devices, stop_at=STOPPED)
         found["one then two"] = trained(folder / "one then two", devices)
+        with pytest.raises(ConfigurationError) as refused:
+            trained(folder / ("nothing" if devices.first else "two then two"), devices)
+        found["apart"] = {"weights": str(refused.value), "epochs": []}
+        runs_out = None if devices.first else RunsOut(setattr)
+        found["one runs out of memory"] = trained(folder / "one runs out of memory", devices)
+        assert runs_out is None or runs_out.times
         (folder / f"found-{devices.rank}.json").write_text(json.dumps(found), encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ def said() -> list[Event]:
 
 @pytest.fixture
 def checkpoints(tmp_path: Path, said: list[Event]) -> Checkpoints:
-    return Checkpoints(tmp_path / "checkpoints", Progress("model", said.append), seconds=0)
+    return Checkpoints(tmp_path / "checkpoints", Progress("model", said.append), device="cpu", seconds=0)
 
 
 def save(checkpoints: Checkpoints, step: int) -> None:
@@ -55,7 +55,7 @@ def test_what_changes_after_saving_is_not_saved(checkpoints: Checkpoints) -> Non
     assert float(found.tensors["weights"].sum()) == 0
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "manifest"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "manifest", "state"])
 def test_a_damaged_one_is_passed_over_for_the_one_before(
     checkpoints: Checkpoints, tmp_path: Path, said: list[Event], damage: str
 ) -> None:
@@ -69,8 +69,11 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(
         path.write_bytes(data[:-4])
     elif damage == "gone":
         path.unlink()
-    else:
+    elif damage == "manifest":
         path.with_suffix(".json").write_text("{", encoding="utf-8")
+    else:
+        manifest = path.with_suffix(".json")
+        manifest.write_text(manifest.read_text().replace('"epoch": 10', '"epoch": 18'))
 
     found = checkpoints.latest()
 
@@ -89,7 +92,9 @@ def test_a_file_whose_manifest_was_never_written_does_not_count(checkpoints: Che
     assert found.step == 5
 
 
-def test_a_disk_that_takes_no_more_is_said_and_an_earlier_one_kept(checkpoints: Checkpoints, said: list[Event]) -> None:
+def test_a_disk_that_takes_no_more_is_said_and_an_earlier_one_kept(
+    checkpoints: Checkpoints, tmp_path: Path, said: list[Event]
+) -> None:
     save(checkpoints, 5)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
@@ -99,13 +104,49 @@ def test_a_disk_that_takes_no_more_is_said_and_an_earlier_one_kept(checkpoints: 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     assert "no checkpoint at step 10: " in said[-1]["text"]
-    assert said[-1]["text"].endswith("training goes on, and an earlier one is kept")
+    assert said[-1]["text"].endswith("training goes on, and that of step 5 is kept")
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
     found = checkpoints.latest()
     assert found is not None
     assert found.step == 5
 
 
 def test_one_is_due_when_its_time_has_come(tmp_path: Path) -> None:
-    patient = Checkpoints(tmp_path, Progress("model"), seconds=3600)
+    patient = Checkpoints(tmp_path, Progress("model"), device="cpu", seconds=3600)
     assert not patient.due()
-    assert Checkpoints(tmp_path, Progress("model"), seconds=0).due()
+    assert Checkpoints(tmp_path, Progress("model"), device="cpu", seconds=0).due()
+
+
+def test_of_several_processes_one_writes_and_all_read(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    other = Checkpoints(tmp_path / "checkpoints", Progress("model"), device="cpu", seconds=0, writes=False)
+    assert not other.due()
+    save(other, 5)
+    assert not (tmp_path / "checkpoints").exists()
+
+    save(checkpoints, 5)
+
+    found = other.latest()
+    assert found is not None
+    assert found.step == 5
+
+
+def test_one_of_another_device_is_passed_over(checkpoints: Checkpoints, tmp_path: Path, said: list[Event]) -> None:
+    save(checkpoints, 5)
+
+    other = Checkpoints(tmp_path / "checkpoints", Progress("model", said.append), device="cuda")
+
+    assert other.latest() is None
+    assert said[-1]["text"] == "checkpoint step-000000005.safetensors is of another device (cpu), and passed over"
+
+
+def test_what_a_killed_process_left_is_removed_with_the_next(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    for step in (5, 10):
+        save(checkpoints, step)
+    for left in ("step-000000007.safetensors.part", "step-000000008.safetensors", "step-000000011.json.part"):
+        (tmp_path / "checkpoints" / left).touch()
+
+    save(checkpoints, 15)
+
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        f"step-0000000{step}.{kind}" for step in (10, 15) for kind in ("json", "safetensors")
+    ]

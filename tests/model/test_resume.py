@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import SafetensorError
 
 from assets.errors import TransientError
 from assets.model import stepping
@@ -94,6 +95,33 @@ def test_stopped_by_sigterm_at_any_step_it_goes_on_from_there(
     assert content(build) == uninterrupted
     told = [event["at"] for event in events if event["kind"] == "metrics" and "validation_loss" in event["values"]]
     assert told == [STEPS // 2, STEPS], "of the epochs before too"
+
+
+def test_on_a_disk_that_is_full_it_goes_on_from_an_earlier_one(
+    start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import safetensors.torch
+
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"begun")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    build = start()
+    for step, kept in (
+        (5, "no checkpoint could be written\n  fix: free space .* it begins anew"),
+        (6, "a check"),
+        (21, "only the checkpoint of step 6 is kept\n  fix: free"),
+    ):
+        with monkeypatch.context() as patch:
+            stop_after(step, patch)
+            if step != 6:
+                patch.setattr(safetensors.torch, "save_file", full)
+            with pytest.raises(TransientError, match=rf"stopped from outside after step {step} of {STEPS}; {kept}"):
+                train(build, **SETTINGS)
+
+    train(build, **SETTINGS)
+
+    assert content(build) == uninterrupted
 
 
 def test_stopped_again_and_again(

@@ -16,7 +16,7 @@ from assets.errors import ConfigurationError, DataError, StoreError
 from assets.model import STEP
 from assets.model.base import observe
 from assets.model.train import train
-from assets.progress import Event
+from assets.progress import Event, Progress
 from assets.store.digests import digest_file, files_under
 from assets.store.step import Build, Measurements, Observation
 from assets.store.store import Store
@@ -129,7 +129,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
 
 def test_the_best_epoch_is_kept_and_the_earliest_of_equals(build: Build) -> None:
     from assets.model.examples import Examples
-    from assets.model.validation import validate
+    from assets.model.memory import Parts
+    from assets.model.validation import VALIDATION_TOKENS, validate
     from assets.tasks.classification import encode_targets, finetuned
     from assets.tasks.inputs import read_side, tokenize
     from assets.tasks.loading import load_tokenizer
@@ -148,7 +149,8 @@ def test_the_best_epoch_is_kept_and_the_earliest_of_equals(build: Build) -> None
         side.row_ids, side.labels, tokenize(tokenizer, side.texts, 32), encode_targets(side.labels, LABELS)
     )
     with unpadded(model, tokenizer.pad_token_id) as forward:
-        found = validate(model, forward, examples, labels=LABELS)
+        parts = Parts(examples.tokens, Progress("model"), VALIDATION_TOKENS)
+        found = validate(model, forward, examples, labels=LABELS, parts=parts)
     assert found == {name: history["epochs"][history["best_epoch"] - 1][name] for name in found}
 
 

@@ -1,0 +1,62 @@
+"""What to do when a device runs out of memory: the same rows in smaller parts, which come to the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from assets.errors import ConfigurationError
+from assets.model.examples import micro_batches
+from assets.progress import Progress
+from assets.tasks.inputs import TokenIds
+
+T = TypeVar("T")
+
+
+class Parts:
+    """Runs rows in as few parts as memory allows, and remembers how small they have to be.
+
+    Args:
+        tokens: of each row.
+        progress: told when memory ran out.
+        most: tokens in a part, as long as memory suffices.
+    """
+
+    def __init__(self, tokens: Sequence[TokenIds], progress: Progress, most: float = math.inf) -> None:
+        self._tokens, self._progress, self._most = tokens, progress, most
+
+    def run(
+        self, rows: list[int], compute: Callable[[list[list[int]]], T], again: Callable[[], None] = lambda: None
+    ) -> T:
+        """Compute something of rows, given in parts.
+
+        Args:
+            rows: positions of rows.
+            compute: what to do; called again with smaller parts as long as memory runs out.
+            again: called before that, to undo what the failed try has done.
+
+        Raises:
+            ConfigurationError: one text alone is too much.
+        """
+        import torch
+
+        while True:
+            parts = micro_batches(rows, self._tokens, self._most)
+            most = max(sum(len(self._tokens[at]) for at in part) for part in parts)
+            try:
+                return compute(parts)
+            except torch.OutOfMemoryError as error:
+                if len(parts) == len(rows):
+                    raise ConfigurationError(
+                        f"the device has too little memory for one text of {most} tokens: {str(error).splitlines()[0]}",
+                        where="training.max_tokens",
+                        fix="lower it, take a smaller base_model, or a device with more memory",
+                    ) from error
+            # Not before: the error holds what the failed try had in memory.
+            self._most = min(self._most, most) // 2
+            self._progress.message(
+                f"memory ran out: batches run in parts of {self._most} tokens from here on, which comes to the same"
+            )
+            again()
+            torch.cuda.empty_cache()

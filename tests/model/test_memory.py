@@ -1,0 +1,105 @@
+"""A device that runs out of memory: the same rows in smaller parts, to the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch  # noqa: TID253 - this module tests torch code
+
+from assets.errors import ConfigurationError
+from assets.model.devices import ALONE
+from assets.model.memory import Parts
+from assets.model.stepping import Training
+from assets.progress import Event, Progress
+from tests.model.pair import RunsOut, alike, trained
+
+
+@pytest.fixture
+def said() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def parts(said: list[Event]) -> Parts:
+    return Parts([[0] * length for length in (8, 4, 4, 2, 2)], Progress("model", said.append))
+
+
+def holding(most: int, seen: list[list[list[int]]]) -> Callable[[list[list[int]]], str]:
+    """Something that runs out of memory where a part has more tokens."""
+    tokens = (8, 4, 4, 2, 2)
+
+    def compute(parts: list[list[int]]) -> str:
+        seen.append(parts)
+        if any(sum(tokens[at] for at in part) > most for part in parts):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+        return "done"
+
+    return compute
+
+
+def test_rows_are_tried_in_smaller_parts_until_they_fit(parts: Parts, said: list[Event]) -> None:
+    seen: list[list[list[int]]] = []
+    undone: list[int] = []
+
+    assert parts.run(list(range(5)), holding(8, seen), lambda: undone.append(len(seen))) == "done"
+
+    assert seen == [[[0, 1, 2, 3, 4]], [[3, 4, 1], [2], [0]]]
+    assert undone == [1]
+    assert [event["text"] for event in said] == [
+        "memory ran out: batches run in parts of 10 tokens from here on, which comes to the same"
+    ]
+    # What was learned is remembered.
+    assert parts.run([1, 2, 3, 4], holding(8, seen)) == "done"
+    assert seen[2:] == [[[3, 4, 1], [2]]]
+
+
+def test_one_text_that_is_too_much(parts: Parts) -> None:
+    with pytest.raises(
+        ConfigurationError,
+        match=r"training.max_tokens: the device has too little memory for one text of 8 tokens: CUDA out of memory. "
+        r"Tried to allocate 2 GiB.\n  fix: lower it",
+    ):
+        parts.run(list(range(5)), holding(7, []))
+
+
+def test_training_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = trained(tmp_path / "whole", ALONE)
+    runs_out = RunsOut(monkeypatch.setattr)
+
+    found = trained(tmp_path / "short", ALONE)
+
+    assert runs_out.times > 1
+    alike(found, whole)
+
+
+def test_what_a_failed_try_drew_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first part fails after it has drawn its dropout, and is tried again as it was.
+    whole = trained(tmp_path / "whole", ALONE, dropout=0.1)
+    computed = Training._gradients_of
+    failed: list[list[list[int]]] = []
+
+    def once(self: Training, weight: float, parts: list[list[int]]) -> Any:
+        loss = computed(self, weight, parts)
+        if self.curve.step == 3 and not failed:
+            failed.append(parts)
+            raise torch.OutOfMemoryError("once")
+        return loss
+
+    monkeypatch.setattr(Training, "_gradients_of", once)
+    monkeypatch.setattr(Parts, "run", lambda self, rows, compute, again=lambda: None: _twice(rows, compute, again))
+
+    found = trained(tmp_path / "again", ALONE, dropout=0.1)
+
+    assert failed
+    assert found["weights"] == whole["weights"]
+
+
+def _twice(rows: list[int], compute: Callable[[list[list[int]]], Any], again: Callable[[], None]) -> Any:
+    try:
+        return compute([rows])
+    except torch.OutOfMemoryError:
+        again()
+        return compute([rows])
