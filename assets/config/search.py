@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from assets.config.section import Section
+from assets.config.section import OfTheMachine, Section
 from assets.config.training import Training
 
 SECTION = "training"
@@ -120,5 +120,8 @@ class Search(Section):
     """Minutes of training after which no further trial begins, or null for no limit."""
     seeds: Annotated[int, Field(ge=1, le=20)] = 1
     """Trainings of each trial, with seeds from `training.seed` on; trials are compared by their mean."""
+    workers: Annotated[int, Field(ge=1, le=64), OfTheMachine()] = 1
+    """Trials that are trained at the same time, each with its share of the machine's cores. With more than one, what is
+    tried depends on which is done first. How a machine is used makes nothing stale."""
     pruner: Pruner | None = Pruner()
     """When a trial is stopped early, or null to train all of them to their end."""

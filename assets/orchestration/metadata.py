@@ -33,6 +33,8 @@ LONGEST_TAG = 500
 LARGEST_PICTURE = 500_000
 """Bytes; a larger picture is only named, so that Dagster's database stays small."""
 PAGES = {"report": "report.html", "data_docs": "data_docs/index.html"}
+TINY = 0.001
+"""Numbers below are shown with three digits, wherever they begin."""
 SMALL = 10.0
 """Numbers from here on are shown with one digit after the point."""
 ROW_COUNTS = ("rows", "accepted", "kept")
@@ -196,6 +198,8 @@ def _cell(value: Any) -> str:
     elif isinstance(value, float):
         # Lengths and times want fewer digits than metrics and shares.
         text = f"{value:.4f}" if abs(value) < SMALL else f"{value:,.1f}"
+        # A learning rate of 0.00002 is not nothing.
+        text = f"{value:.3g}" if 0 < abs(value) < TINY else text
     elif isinstance(value, int):
         text = f"{value:,}"
     else:

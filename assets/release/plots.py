@@ -1,40 +1,12 @@
-"""Charts as SVG to be set into a page: they take the page's colours and font, so they read in light, dark and print.
-
-They are Vega-Lite specifications, drawn when the report is written and not by the one who reads it: the page needs no
-plotting library, no `eval` and no network, prints as it is seen, and stays small. What a mark stands for is its
-`aria-label`, for screen readers as well as for the page's script, which shows it to the pointer and the arrow keys.
-Colours are CSS variables of the page: `--ink`, `--muted`, `--line`, `--accent`, `--second`, `--third`, `--on-accent`.
-"""
+"""The charts of the report; see `assets.pages.charts`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-Spec = dict[str, Any]
+from assets.pages.charts import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, THIRD, Spec, svg
 
-_INK, _MUTED, _LINE, _ACCENT, _SECOND, _THIRD, _ON_ACCENT = (
-    f"var(--{name})" for name in ("ink", "muted", "line", "accent", "second", "third", "on-accent")
-)
-_CONFIG: Spec = {
-    "font": "sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": _INK,
-        "labelFontSize": 12,
-        "titleColor": _MUTED,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "titlePadding": 8,
-        "gridColor": _LINE,
-        "domainColor": _LINE,
-        "tickColor": _LINE,
-    },
-    "legend": {"labelColor": _INK, "labelFontSize": 12, "orient": "top", "title": None, "columnPadding": 28},
-    "title": {"anchor": "start", "color": _MUTED, "fontSize": 12, "fontWeight": "normal"},
-}
 _MOST_LABELS_WITH_SHARES = 8
 _MOST_LABELS_WITH_NUMBERS = 20
 _WIDTH = 440
@@ -83,7 +55,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
 
     layers: list[Spec] = [
         {
-            "mark": {"type": "rect", "color": _ACCENT, "stroke": _LINE, "strokeOpacity": 1, "strokeWidth": 0.5},
+            "mark": {"type": "rect", "color": ACCENT, "stroke": LINE, "strokeOpacity": 1, "strokeWidth": 0.5},
             "encoding": {
                 "fillOpacity": {"field": "shade", "type": "quantitative", "scale": None},
                 "description": {"field": "said"},
@@ -91,7 +63,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
         }
     ]
     if not small:
-        ink = {"condition": {"test": "datum.shade > 0.6", "value": _ON_ACCENT}, "value": _INK}
+        ink = {"condition": {"test": "datum.shade > 0.6", "value": ON_ACCENT}, "value": INK}
         layers.append(
             {
                 "mark": {
@@ -107,7 +79,7 @@ def confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
         )
     # About seven pixels a letter.
     tilted = {"labelAngle": 0 if 7 * max(map(len, labels)) < cell else -45}
-    return _svg(
+    return svg(
         {
             "data": {"values": cells},
             "width": {"step": cell},
@@ -169,7 +141,7 @@ def curve(history: Mapping[str, Any], metric: str, metric_name: str) -> str:
 
     loss = {
         "data": {"values": [{"step": each["step"], "loss": each["loss"]} for each in steps[::every]]},
-        "mark": {"type": "line", "color": _MUTED, "strokeWidth": 1, "opacity": 0.8, "aria": False},
+        "mark": {"type": "line", "color": MUTED, "strokeWidth": 1, "opacity": 0.8, "aria": False},
         "encoding": {
             "x": {**x, "axis": {**x["axis"], "title": None}},
             "y": {"field": "loss", "type": "quantitative", "axis": {"title": "loss", "tickCount": 4}},
@@ -177,11 +149,11 @@ def curve(history: Mapping[str, Any], metric: str, metric_name: str) -> str:
     }
     ring = {
         "transform": [{"filter": "datum.used"}],
-        "mark": {"type": "point", "filled": False, "color": _ACCENT, "size": 260, "opacity": 1, "aria": False},
+        "mark": {"type": "point", "filled": False, "color": ACCENT, "size": 260, "opacity": 1, "aria": False},
         "encoding": {"x": x, "y": {"field": "value", "type": "quantitative"}},
     }
-    below = points("value", metric_name, _ACCENT, {"domain": domain, "nice": False})
-    return _svg(
+    below = points("value", metric_name, ACCENT, {"domain": domain, "nice": False})
+    return svg(
         {
             "spacing": 18,
             "vconcat": [
@@ -189,7 +161,7 @@ def curve(history: Mapping[str, Any], metric: str, metric_name: str) -> str:
                     "title": "loss: training (grey), validation (dots)",
                     "width": _WIDTH,
                     "height": 110,
-                    "layer": [loss, {"data": {"values": told}, "layer": points("loss", "loss", _SECOND, {})}],
+                    "layer": [loss, {"data": {"values": told}, "layer": points("loss", "loss", SECOND, {})}],
                 },
                 {
                     "title": f"{metric_name} on validation; ringed: epoch {best}, used",
@@ -237,15 +209,15 @@ def reliability(calibration: Mapping[str, Any]) -> str:
         for field, title in (("confidence", "confidence"), ("right", "answers that are right"))
     )
     series = {"field": "series", "type": "nominal", "scale": {"domain": domain}}
-    colour = {**series, "scale": {"domain": domain, "range": [_SECOND, _ACCENT]}}
-    return _svg(
+    colour = {**series, "scale": {"domain": domain, "range": [SECOND, ACCENT]}}
+    return svg(
         {
             "width": 320,
             "height": 320,
             "layer": [
                 {
                     "data": {"values": [{"at": 0}, {"at": 1}]},
-                    "mark": {"type": "line", "color": _MUTED, "strokeDash": [4, 4], "strokeWidth": 1, "aria": False},
+                    "mark": {"type": "line", "color": MUTED, "strokeDash": [4, 4], "strokeWidth": 1, "aria": False},
                     "encoding": {
                         "x": {"field": "at", "type": "quantitative"},
                         "y": {"field": "at", "type": "quantitative"},
@@ -314,9 +286,9 @@ def thresholds(curve: Sequence[Mapping[str, float]], measures: Mapping[str, str]
     x = {"field": "threshold", "type": "quantitative", "axis": {"title": "threshold", "grid": False}}
     y = {"field": "value", "type": "quantitative", "axis": {"title": None, "tickCount": 5}, "scale": {"zero": False}}
     series = {"field": "measure", "type": "nominal"}
-    colours = [_ACCENT, _SECOND, _THIRD][: len(domain)]
+    colours = [ACCENT, SECOND, THIRD][: len(domain)]
     dashes = [[1, 0], [6, 3], [2, 2]][: len(domain)]
-    return _svg(
+    return svg(
         {
             "width": _WIDTH,
             "height": 240,
@@ -338,12 +310,12 @@ def thresholds(curve: Sequence[Mapping[str, float]], measures: Mapping[str, str]
                 },
                 {
                     "data": {"values": [{"at": chosen}]},
-                    "mark": {"type": "rule", "color": _INK, "strokeDash": [3, 3], "aria": False},
+                    "mark": {"type": "rule", "color": INK, "strokeDash": [3, 3], "aria": False},
                     "encoding": {"x": {"field": "at", "type": "quantitative"}},
                 },
                 {
                     "data": {"values": [{"at": chosen, "text": f"in use: {chosen:.3f}"}]},
-                    "mark": {"type": "text", "y": -6, "fontSize": 12, "aria": False, "color": _INK},
+                    "mark": {"type": "text", "y": -6, "fontSize": 12, "aria": False, "color": INK},
                     "encoding": {"x": {"field": "at", "type": "quantitative"}, "text": {"field": "text"}},
                 },
             ],
@@ -375,11 +347,11 @@ def releases(points: Sequence[Mapping[str, Any]], metric_name: str) -> str:
         "axis": {"title": None, "labelAngle": 0 if len(points) <= 4 else -45, "grid": False, "labelLimit": 110},
     }
     y = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": metric_name, "tickCount": 5}}
-    kinds = {"promoted": _ACCENT, "accepted": _ACCENT, "refused": _SECOND, "unchanged": _MUTED}
+    kinds = {"promoted": ACCENT, "accepted": ACCENT, "refused": SECOND, "unchanged": MUTED}
     domain = [kind for kind in kinds if any(point["decision"] == kind for point in points)]
     shapes = {"promoted": "circle", "accepted": "diamond", "refused": "cross", "unchanged": "square"}
     decision = {"field": "decision", "type": "nominal"}
-    return _svg(
+    return svg(
         {
             "width": {"step": max(26, min(90, 720 // len(points)))},
             "height": 200,
@@ -410,20 +382,3 @@ def releases(points: Sequence[Mapping[str, Any]], metric_name: str) -> str:
 
 def _rows(count: int) -> str:
     return f"{count:,} row" if count == 1 else f"{count:,} rows"
-
-
-def _svg(spec: Spec, title: str) -> str:
-    from vl_convert import vegalite_to_svg
-
-    drawn = vegalite_to_svg({"background": None, "config": _CONFIG, "padding": 10, **spec}, allowed_base_urls=[])
-    # Without a fixed size it is as wide as its place on the page; the font is the page's.
-    size = re.match(r'<svg [^>]*width="([\d.]+)" height="([\d.]+)"', drawn)
-    assert size is not None
-    width, height = size.groups()
-    head = (
-        f'<svg viewBox="0 0 {width} {height}" style="max-width: {width}px" role="graphics-document document" '
-        f'aria-label="{escape(title)}">'
-    )
-    body = re.sub(r"^<svg [^>]*>", "", drawn)
-    # Paths of marks are Vega's own; everything that is a text of somebody else's comes escaped.
-    return head + re.sub(r' font-family="[^"]*"| aria-roledescription="[^"]*"', "", body)

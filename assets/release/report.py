@@ -8,8 +8,6 @@ read the registry may not read the data.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import DamagedError
+from assets.pages.page import frame
 from assets.release import gate
 from assets.store.code import code_digest
 from assets.store.digests import canonical_json, write_json
@@ -134,9 +133,6 @@ def _of_the_page(build: Build, context: Json, same_rows: SameRows | None) -> Jso
         drawn["threshold_plot"] = plots.thresholds(thresholds["curve"], thresholds["drawn"], thresholds["chosen"])
     if len(releases) > 1:
         drawn["releases_plot"] = plots.releases(releases, metric_name)
-    script, style = (
-        (Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page/report.js", "page/report.css")
-    )
     page = {
         "texts_left_out": False,
         "history": history,
@@ -161,9 +157,7 @@ def _of_the_page(build: Build, context: Json, same_rows: SameRows | None) -> Jso
         "releases_plot": "",
         # Ours, with every text in them escaped.
         **{name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704
-        "style": Markup(style),  # noqa: S704
-        "script": Markup(script),  # noqa: S704
-        "script_hash": f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        **frame(),
     }
     return {**page, "sections": _sections({**context, **page})}
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
 from functools import partial
 from threading import Event as Flag
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
 from assets.errors import DataError
 from assets.progress import Event
+from assets.search import report
 from assets.search.study import Study, space_of
-from assets.search.trial import Training, score_of
+from assets.search.trial import Training, kept_epoch
 from assets.store.digests import write_json
 from assets.store.step import SETTINGS, Build, Measurements, Try
 
 SECTION = "training"
-FAILED = "failed"
-"""Attribute of a trial whose training failed: why."""
+TOLD = "told"
+"""Attribute of a trial: what came of it, for people."""
 
 
 def search(
@@ -30,7 +32,7 @@ def search(
     trials: int,
     minutes: float | None,
     seeds: int,
-    workers: int = 1,
+    workers: int,
     pruner: Mapping[str, int] | None,
     select_by: str,
     seed: int,
@@ -54,8 +56,9 @@ def search(
         pruner=pruner,
     )
     assert build.try_step is not None
-    running = _Search(build, build.try_step, study, select_by, range(seed, seed + seeds), trials)
-    running.run(minutes, workers)
+    seeded = range(seed, seed + seeds)
+    running = _Search(build, build.try_step, study, select_by=select_by, seeds=seeded, trials=trials, workers=workers)
+    running.run(minutes)
     best = study.best
     if best is None:
         raise DataError(
@@ -64,16 +67,36 @@ def search(
             fix="look at the values of search.space; a learning rate that is too high is the usual cause",
         )
     write_json(build.content / SETTINGS, best.params)
-    finished = study.finished
+    told = [_told(trial) for trial in study.finished]
+    report.write(
+        build.trace,
+        told,
+        best.number + 1,
+        pipeline=build.pipeline,
+        select_by=select_by,
+        seeds=seeds,
+        space=space,
+        present=present,
+        importance=study.importance(),
+    )
+    outcomes = [each["outcome"] for each in told]
     return {
         "best_trial": best.number + 1,
         "score": best.value,
         "select_by": select_by,
         "settings": best.params,
-        "trials": len(finished),
-        "stopped_early": sum(trial.state is TrialState.PRUNED and FAILED not in trial.user_attrs for trial in finished),
-        "failed": sum(FAILED in trial.user_attrs for trial in finished),
+        "trials": len(told),
+        "stopped_early": outcomes.count("stopped early"),
+        "failed": outcomes.count("failed"),
+        "known": sum(each["known"] for each in told),
     }
+
+
+def _told(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial as the report has it; see `assets.search.report.write`."""
+    assert trial.duration is not None
+    seconds = trial.duration.total_seconds()
+    return {"number": trial.number + 1, "settings": trial.params, "seconds": seconds, **trial.user_attrs[TOLD]}
 
 
 def _value(training: Mapping[str, Any], path: str) -> Any:
@@ -83,26 +106,49 @@ def _value(training: Mapping[str, Any], path: str) -> Any:
     return found
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What came of a trial; see `assets.search.report.write`."""
+
+    outcome: Literal["trained", "stopped early", "failed"]
+    score: float | None
+    measured: Mapping[str, float] | None
+    epochs: int
+    known: bool
+    why: str = ""
+
+
 class _Search:
     """A search that is under way."""
 
     def __init__(
-        self, build: Build, try_step: Try, study: Study, select_by: str, seeds: Sequence[int], trials: int
+        self,
+        build: Build,
+        try_step: Try,
+        study: Study,
+        *,
+        select_by: str,
+        seeds: Sequence[int],
+        trials: int,
+        workers: int,
     ) -> None:
         self._progress, self._try_step, self._study = build.progress, try_step, study
-        self._select_by, self._seeds, self._trials = select_by, seeds, trials
+        self._select_by, self._seeds, self._trials, self._workers = select_by, seeds, trials, workers
         self._over, self._telling, self._judging = Flag(), Lock(), Lock()
         self._best: float | None = None
         self.failed = ""
 
-    def run(self, minutes: float | None, workers: int) -> None:
+    def run(self, minutes: float | None) -> None:
         """Try until the budget is spent."""
-        running: dict[Future[float | None], Trial] = {}
-        with self._progress.bar("trials", total=self._trials) as self._advance, ThreadPoolExecutor(workers) as pool:
+        running: dict[Future[_Told], Trial] = {}
+        with (
+            self._progress.bar("trials", total=self._trials) as self._advance,
+            ThreadPoolExecutor(self._workers) as pool,
+        ):
             self._advance(len(self._study.finished))
             try:
                 while True:
-                    while len(running) < workers and self._goes_on(minutes, workers, len(running)):
+                    while len(running) < self._workers and self._goes_on(minutes, len(running)):
                         trial = self._study.ask()
                         running[pool.submit(self._train, trial)] = trial
                     if not running:
@@ -117,18 +163,18 @@ class _Search:
             if tried < self._trials:
                 self._progress.message(f"the minutes are spent after {tried} of {self._trials} trials")
 
-    def _goes_on(self, minutes: float | None, workers: int, running: int) -> bool:
+    def _goes_on(self, minutes: float | None, running: int) -> bool:
         finished = self._study.finished
         if len(finished) + running >= self._trials:
             return False
-        spent = sum(trial.duration.total_seconds() for trial in finished if trial.duration is not None) / workers
-        return minutes is None or spent < 60 * minutes
+        spent = sum(trial.duration.total_seconds() for trial in finished if trial.duration is not None)
+        return minutes is None or spent < 60 * minutes * self._workers
 
-    def _train(self, trial: Trial) -> float | None:
-        """Train with each seed; the mean score, or None if it was stopped."""
+    def _train(self, trial: Trial) -> _Told:
+        """Train with each seed."""
         told = ", ".join(f"{path.removeprefix(f'{SECTION}.')} {value}" for path, value in trial.params.items())
         self._say(trial, told)
-        scores = []
+        kept, epochs, known = [], 0, True
         for at, seed in enumerate(self._seeds):
             training = Training(
                 self._select_by,
@@ -138,16 +184,20 @@ class _Search:
                 worth_keeping=self._is_best if at == 0 else lambda _: False,
             )
             settings = {**trial.params, f"{SECTION}.seed": seed}
-            summary = self._try_step(settings, training)
+            summary = self._try_step(settings, training, at_once=self._workers)
             training.replay(summary)
             if not training.enough and not summary["finished"]:
                 # An earlier search had seen enough, this one has not.
-                summary = self._try_step(settings, training, whole=True)
+                summary = self._try_step(settings, training, whole=True, at_once=self._workers)
                 training.replay(summary)
+            kept.append(kept_epoch(training.epochs, self._select_by))
+            epochs, known = epochs + len(training.epochs), known and not training.ran
             if training.enough:
-                return None
-            scores.append(score_of(summary, self._select_by))
-        return sum(scores) / len(scores)
+                return _Told("stopped early", kept[0][self._select_by], None, epochs, known)
+        measured = {
+            metric: sum(each[metric] for each in kept) / len(kept) for metric in report.NAMES if metric in kept[0]
+        }
+        return _Told("trained", measured[self._select_by], measured, epochs, known)
 
     def _report(self, trial: Trial, epoch: int, score: float) -> bool:
         with self._judging:
@@ -163,18 +213,19 @@ class _Search:
             self._best = score
             return True
 
-    def _take(self, trial: Trial, future: Future[float | None]) -> None:
+    def _take(self, trial: Trial, future: Future[_Told]) -> None:
         try:
-            score = future.result()
+            told = future.result()
         except DataError as error:
             # A loss that is not finite, as of a learning rate that is too high: nothing to learn for the others.
             self.failed = error.what
-            trial.set_user_attr(FAILED, error.what)
-            score = None
-            self._say(trial, f"failed: {error.what}")
-        else:
-            self._say(trial, "stopped early" if score is None else f"{self._select_by} {score:.4g}")
-        self._study.tell(trial, score)
+            told = _Told("failed", None, None, 0, known=False, why=error.what)
+        trial.set_user_attr(TOLD, asdict(told))
+        self._study.tell(trial, told.score if told.outcome == "trained" else None)
+        shown = "" if told.score is None else f", {self._select_by} {told.score:.4g}"
+        self._say(
+            trial, f"{told.outcome}{shown}{': ' if told.why else ''}{told.why}{', known before' if told.known else ''}"
+        )
         best = self._study.best
         with self._telling:
             self._advance(1, **({} if best is None or best.value is None else {"best": best.value}))

@@ -26,6 +26,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from assets.store.digests import digest_json
 
 NAME = "search"
+ENOUGH = 8
+"""Trials trained to the end from which on the importance of settings is told: of fewer it would be chance."""
 
 Space = Mapping[str, BaseDistribution]
 
@@ -114,6 +116,14 @@ class Study:
         sign = 1 if self._study.direction == optuna.study.StudyDirection.MINIMIZE else -1
         done = [trial for trial in self.finished if trial.state is TrialState.COMPLETE]
         return min(done, key=lambda trial: (sign * (trial.value or 0.0), trial.number), default=None)
+
+    def importance(self) -> dict[str, float] | None:
+        """How much each setting decides whether a trial is among the better ones, or None where too little tells."""
+        done = [trial for trial in self.finished if trial.state is TrialState.COMPLETE]
+        if len(self.space) == 1 or len(done) < ENOUGH or len({trial.value for trial in done}) == 1:
+            return None
+        shares = optuna.importance.get_param_importances(self._study)
+        return shares if sum(shares.values()) > 0 else None
 
     def ask(self) -> Trial:
         """Choose what to try next."""

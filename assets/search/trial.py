@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ class Training:
         told: takes every other event.
         over: asked at each event whether the search itself was told to stop.
         worth_keeping: from the score to whether the model itself is to be kept.
+
+    Attributes:
+        epochs: metrics of the validation side after each epoch that was looked at.
+        enough: whether it was stopped because it is not worth going on.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class Training:
     ) -> None:
         self._select_by, self._report, self._told, self._over = select_by, report, told, over
         self._worth_keeping = worth_keeping
-        self._epochs: list[dict[str, float]] = []
+        self.epochs: list[dict[str, float]] = []
         self._seen = 0
         self.enough = False
 
@@ -63,9 +67,9 @@ class Training:
         return self._seen > 0
 
     def _add(self, number: int, epoch: dict[str, float]) -> None:
-        if number <= len(self._epochs) or self.enough:
+        if number <= len(self.epochs) or self.enough:
             return
-        self._epochs.append(epoch)
+        self.epochs.append(epoch)
         self.enough = self._report(number, epoch[self._select_by])
 
     def replay(self, summary: Summary) -> None:
@@ -76,16 +80,16 @@ class Training:
     def summary(self, content: Path | None) -> Summary:
         """The epochs with what was measured on the validation side, and whether they are all."""
         if content is None:
-            return {"epochs": self._epochs, "finished": False}
+            return {"epochs": self.epochs, "finished": False}
         history: Any = json.loads((content / "history.json").read_bytes())
         return {"epochs": history["epochs"], "finished": True}
 
     def worth_keeping(self, summary: Summary) -> bool:
         """Whether the model is better than those of the search before."""
-        return not self.enough and self._worth_keeping(score_of(summary, self._select_by))
+        return not self.enough and self._worth_keeping(kept_epoch(summary["epochs"], self._select_by)[self._select_by])
 
 
-def score_of(summary: Summary, select_by: str) -> float:
-    """The metric at the epoch that the training keeps: the best one."""
-    best = min if select_by == "loss" else max
-    return float(best(epoch[select_by] for epoch in summary["epochs"]))
+def kept_epoch(epochs: Sequence[Mapping[str, float]], select_by: str) -> Mapping[str, float]:
+    """The epoch that the training keeps: the best one, the earliest of equals."""
+    sign = 1 if select_by == "loss" else -1
+    return min(epochs, key=lambda epoch: sign * epoch[select_by])

@@ -456,11 +456,13 @@ class Runner:
             digests=digests,
         )
 
-    def _call(self, step: Step, made: Made, folder: Path, **changed: Any) -> Measurements:
-        build = dataclasses.replace(self.context(step, made, folder), **changed)
+    def _call(self, step: Step, made: Made, folder: Path) -> Measurements:
+        return self._run(step, made, self.context(step, made, folder), self.launcher)
+
+    def _run(self, step: Step, made: Made, build: Build, launcher: Launcher) -> Measurements:
         if step.program is None:
             return load(step.function)(build, **made.arguments)  # type: ignore[no-any-return]
-        return run_program(step, build, made.arguments, roots(step, self.config), self.launcher)
+        return run_program(step, build, made.arguments, roots(step, self.config), launcher)
 
     def _trying(self, tuner: Step, inputs: Mapping[str, str]) -> Trying:
         assert tuner.tunes is not None
@@ -470,8 +472,9 @@ class Runner:
         def made(settings: Mapping[str, Any]) -> Made:
             return made_of(step, with_settings(self.config, settings), self.sample, inputs, observed)
 
-        def call(made: Made, folder: Path, work: Path, sink: Sink) -> Measurements:
-            return self._call(step, made, folder, work=work, progress=Progress(step.name, sink))
+        def call(made: Made, folder: Path, *, work: Path, sink: Sink, environment: Mapping[str, str]) -> Measurements:
+            build = dataclasses.replace(self.context(step, made, folder), work=work, progress=Progress(step.name, sink))
+            return self._run(step, made, build, lambda command, own: self.launcher(command, {**own, **environment}))
 
         return Trying(self.store, step.name, made, call, self.work, Progress(tuner.name, self.sink).message)
 

@@ -195,13 +195,16 @@ class Attempt(Protocol):
 class Try(Protocol):
     """Builds or finds the result of another step with other settings."""
 
-    def __call__(self, settings: Mapping[str, Any], attempt: Attempt, *, whole: bool = False) -> Summary:
-        """Try the step.
+    def __call__(
+        self, settings: Mapping[str, Any], attempt: Attempt, *, whole: bool = False, at_once: int = 1
+    ) -> Summary:
+        """Try the step; may be called in several threads at once.
 
         Args:
             settings: dotted path → value.
             attempt: told how it goes.
             whole: do not be content with the summary of one that was stopped.
+            at_once: how many are tried at the same time; each has its share of the machine's cores.
         """
         ...
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from assets.errors import TransientError
 from assets.progress import Event, Sink
@@ -27,13 +28,22 @@ from assets.store.store import Store
 
 SUMMARY = "summary.json"
 
-Call = Callable[[Made, Path, Path, Sink], Measurements]
-"""Runs the step's function as (what its key is made of, folder for its result, work folder, sink of its progress)."""
+THREADS = "OMP_NUM_THREADS"
+
+
+class Call(Protocol):
+    """Runs the step's function."""
+
+    def __call__(
+        self, made: Made, folder: Path, *, work: Path, sink: Sink, environment: Mapping[str, str]
+    ) -> Measurements:
+        """Fill `content/` and `trace/` of a folder; the environment is that of the step's program, beside the usual."""
+        ...
 
 
 @dataclass(frozen=True)
 class Trying:
-    """Tries one step; may be called in several threads at once. See `assets.store.step.Try`.
+    """Tries one step; see `assets.store.step.Try`.
 
     Attributes:
         store: where results and summaries are.
@@ -52,7 +62,9 @@ class Trying:
     waiting: Callable[[str], None]
     _making: Lock = dataclasses.field(default_factory=Lock)
 
-    def __call__(self, settings: Mapping[str, Any], attempt: Attempt, *, whole: bool = False) -> Summary:
+    def __call__(
+        self, settings: Mapping[str, Any], attempt: Attempt, *, whole: bool = False, at_once: int = 1
+    ) -> Summary:
         """See `assets.store.step.Try`."""
         with self._making:
             made = self.made(settings)
@@ -61,14 +73,14 @@ class Trying:
             assert full is not None
             return attempt.summary(self.store.open("objects", full.content))
         tried = _part_of(made, self.step)
-        build = partial(self._build, made, self.work(tried.key), attempt)
+        build = partial(self._build, made, self.work(tried.key), attempt, at_once)
         record, _ = get_or_build(
             self.store, tried, build, work=self.work(tried.key), waiting=self.waiting, forced=whole
         )
         summary: Summary = json.loads((self.store.open("objects", record.content) / SUMMARY).read_bytes())
         return summary
 
-    def _build(self, made: Made, work: Path, attempt: Attempt, folder: Path) -> Measurements:
+    def _build(self, made: Made, work: Path, attempt: Attempt, at_once: int, folder: Path) -> Measurements:
         started = time.perf_counter()
 
         def see(event: Event) -> None:
@@ -79,7 +91,7 @@ class Trying:
             for part in ("content", "trace"):
                 (result / part).mkdir()
             try:
-                measurements = self.call(made, result, work, see)
+                measurements = self.call(made, result, work=work, sink=see, environment=_share(at_once))
             except TransientError:
                 if not attempt.enough:
                     raise
@@ -93,6 +105,13 @@ class Trying:
                     publish(self.store, made, keep, work=result / "work", after=after, started=started)
         write_json(folder / "content" / SUMMARY, summary)
         return {}
+
+
+def _share(at_once: int) -> dict[str, str]:
+    """Environment of one of several programs: all of them together have as many threads as one has alone."""
+    if at_once == 1 or THREADS in os.environ:
+        return {}
+    return {THREADS: str(max(1, (os.cpu_count() or 1) // at_once))}
 
 
 def _part_of(made: Made, step: str) -> Made:

@@ -51,3 +51,18 @@ def test_none_yet(freshtune: Freshtune, tiny: Tiny) -> None:
     assert result.exit_code == 2
     assert "there is no report yet" in result.stderr
     assert "fix: freshtune run tiny" in result.stderr
+
+
+def test_of_a_step(freshtune: Freshtune, tiny: Tiny) -> None:
+    result = freshtune("report", "tiny", "--step", "release")
+    assert result.exit_code == 2
+    assert "release was not run yet" in result.stderr
+    assert "fix: freshtune run tiny --to release" in result.stderr
+    freshtune("run", "tiny")
+    assert freshtune("report", "tiny", "--step", "release").stdout == freshtune("report", "tiny").stdout
+    result = freshtune("report", "tiny", "--step", "model")
+    assert result.exit_code == 2
+    assert "model has no report" in result.stderr
+    result = freshtune("report", "tiny", "--step", "search")
+    assert result.exit_code == 2
+    assert "no step 'search'" in result.stderr

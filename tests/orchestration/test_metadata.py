@@ -61,6 +61,9 @@ def test_cells_are_what_people_read() -> None:
     table = shown(tests=[{"name": "a", "alarm": True, "effect": 0.25, "length": 1234.5678}])["tests"]
     assert table.endswith("| a | yes | 0.2500 | 1,234.6 |")
     assert "reason" not in shown(reason="", rows=3)
+    assert shown(settings={"rate": 0.0000234, "decay": 0.0})["settings"].endswith(
+        "| rate | 2.34e-05 |\n| decay | 0.0000 |"
+    )
 
 
 def test_samples_are_short_enough_to_be_shown_at_once() -> None:

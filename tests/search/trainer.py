@@ -34,6 +34,7 @@ BUDGET: Mapping[str, Any] = {
     "trials": 12,
     "minutes": None,
     "seeds": 1,
+    "workers": 1,
     "pruner": {"startup_trials": 3, "warmup_epochs": 1},
 }
 
@@ -62,7 +63,9 @@ class Trainer:
         self.kills = kills
         self._lock = threading.Lock()
 
-    def __call__(self, settings: Mapping[str, Any], attempt: Attempt, *, whole: bool = False) -> Summary:
+    def __call__(
+        self, settings: Mapping[str, Any], attempt: Attempt, *, whole: bool = False, at_once: int = 1
+    ) -> Summary:
         name = str(sorted(settings.items()))
         if name in self.found and not (whole and not self.found[name]["finished"]):
             return self.found[name]
