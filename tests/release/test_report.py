@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -251,6 +252,29 @@ def test_earlier_decisions_newest_first(release: MakeRelease) -> None:
     text = Page(release(TRUE, TRUE, champion=TWO_WRONG, log=log).report).text
     told = [int(number) for number in re.findall(r"(\d+) 2026-03-04 05:06", text)]
     assert told == list(range(12, 2, -1))
+
+
+def test_the_card_has_its_metrics_where_the_hub_looks_for_them(release: MakeRelease) -> None:
+    from huggingface_hub import ModelCard
+
+    made = release(TRUE, ONE_WRONG)
+    card = ModelCard(made.card)
+    data: Any = card.data
+    metrics = made.decision["metrics"]
+    assert data.model_name == "tiny"
+    assert {(each.metric_type, each.metric_value) for each in data.eval_results} == {
+        (name.removesuffix("_macro"), round(metrics[name], 4)) for name in METRICS
+    }
+    for each in data.eval_results:
+        assert (each.task_type, each.dataset_split, each.dataset_revision) == (
+            "text-classification",
+            "test",
+            "splits-digest",
+        )
+        assert each.metric_args == (None if each.metric_type == "accuracy" else {"average": "macro"})
+    # What is read is what is written: the hub takes the card as it is.
+    again: Any = ModelCard(str(card)).data
+    assert again.to_dict() == data.to_dict()
 
 
 def test_the_card(release: MakeRelease) -> None:
