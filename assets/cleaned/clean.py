@@ -161,7 +161,7 @@ def clean(
     unprepared = digests if masked is None else [part.digest for part in masked]
     parts = _parts(build, PREPARE, {**form, "near_duplicates": near_duplicates}, unprepared)
     prepared, lengths = [part.content for part in parts], [part.measurements["rows"] for part in parts]
-    known = read_tables(prepared, "keys.feather", ["key", "label"])
+    known = read_tables(prepared, "keys.feather")
     frozen = _frozen(build.inputs["raw"], validated) if "raw" in build.inputs else None
     every = _accepted(in_order(build, validated).where(accepted(validated)), known, frozen)
     old = {} if id is None else _superseded(every, shards, lengths, id, str(newest_by))

@@ -127,6 +127,20 @@ class Ordered(NamedTuple):
         """
         return self.only(which.take(self.at))
 
+    def places_of(self, some: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.intp]:
+        """Where some of them stand in this order; quick where they are few.
+
+        Args:
+            some: where each lies in the shards.
+        """
+        wanted = np.zeros(int(self.at.max(initial=-1)) + 1, bool)
+        wanted[some] = True
+        found = np.flatnonzero(wanted.take(self.at))
+        lie = self.at[found]
+        order = np.argsort(lie)
+        places: npt.NDArray[np.intp] = found[order[np.searchsorted(lie[order], some)]]
+        return places
+
     def firsts(self) -> Ordered:
         """Of equal ones the first."""
         high, low = self.ids.T

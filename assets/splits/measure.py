@@ -73,7 +73,9 @@ def label_counts(label: Numbers, side: Numbers, labels: Sequence[str]) -> dict[s
 
 def _across(names: Numbers, side: Numbers) -> int:
     """How many names are on more than one side; -1 is none."""
-    names, side = names[names >= 0], side[names >= 0]
+    there = names >= 0
+    if not there.all():
+        names, side = names[there], side[there]
     of_one = np.empty(names.max(initial=-1) + 1, dtype=side.dtype)
     of_one[names] = side
     return len(np.unique(names[side != of_one[names]]))

@@ -79,7 +79,6 @@ def sides_of_groups(own: Sides, group: Indices) -> Sides:
     # Most rows are a group of their own.
     grouped = np.flatnonzero((group >= 0) & (group != np.arange(len(group))))
     np.minimum.at(lowest, group[grouped], own[grouped])
-    sides = np.full(len(own), -1, dtype=np.int8)
-    members = group >= 0
-    sides[members] = lowest[group[members]]
+    sides = np.where(group >= 0, lowest, np.int8(-1))
+    sides[grouped] = lowest[group[grouped]]
     return sides

@@ -68,7 +68,7 @@ def split(
     cleaned = build.inputs["cleaned"]
     links = read_links(cleaned)
     shards = linked(cleaned, "shards")
-    known = read_tables(linked(cleaned, "prepared"), "keys.feather", ["key", "label"])
+    known = read_tables(linked(cleaned, "prepared"), "keys.feather")
     keys = as_ids(known["key"])
     of_overlay = ["kept", "group"] if frozen is None else ["kept", "group", "frozen"]
     overlay = read_tables([cleaned], "layout/rows.feather", of_overlay)
@@ -76,9 +76,10 @@ def split(
     if "review" in build.inputs:
         kept = kept & ~quarantined(build.inputs["review"], shard_ids(shards))
     there = np.flatnonzero(kept)
-    in_order_of_id = in_order(build, cleaned).where(kept)
-    rows = in_order_of_id.at
-    group, values = renamed(near, rows), None
+    ordered = in_order(build, cleaned).where(kept)
+    rows = ordered.at
+    # As they come, groups are named after the first row that `cleaned` keeps.
+    group, values = (renamed(near, rows) if "review" in build.inputs else near), None
     if group_by is not None:
         values = values_of(read_tables(shards, "rows.feather", [group_by])[group_by])
     if group_by is not None or by_time is not None:
@@ -104,10 +105,11 @@ def split(
     counts = {name: {side: by_side[side][name] for side in SIDES} for name in labels}
     require_enough(counts, Settings(validation, test, min_rows_per_label, group_by, by_time, frozen))
 
-    # A group is digested as the place of the row that names it.
-    place = np.empty(len(keys), dtype=np.int32)
-    place[rows] = np.arange(len(rows), dtype=np.int32)
-    digest = digest_of_rows(in_order_of_id.ids, keys.take(rows, axis=0), place[group[rows]], side[rows])
+    # A group is digested as the place of the row that names it; most rows are a group of their own.
+    place = np.arange(len(rows), dtype=np.int32)
+    elsewhere = np.flatnonzero((group != np.arange(len(group))).take(rows))
+    place[elsewhere] = ordered.places_of(group[rows[elsewhere]])
+    digest = digest_of_rows(ordered.ids, keys.take(rows, axis=0), place, side[rows])
     write_json(build.content / "rows.json", {"rows": len(rows), "sha256": digest} | columns_of(cleaned))
     write_links(build.content, {name: links[name] for name in ("shards", LARGE, "prepared") if name in links})
     write_table(build.content / OVERLAY, pa.table({"side": side, "group": group}), compressed=True)

@@ -8,13 +8,22 @@ but not digested; an object that means rows has a digest of them, in an order of
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from assets.errors import DamagedError
 from assets.store.digests import LAYOUT, canonical_json, digest_file
+from assets.store.index import RACY_SECONDS
 
 LINKS = f"{LAYOUT}/links.json"
+COMPARED_SECONDS = 300.0
+"""How long a file counts as compared: a disk may fail without a new time, so this is no longer than a run of steps."""
+MOST_COMPARED = 10_000
+"""Files that are remembered, in a process that goes on for days."""
+
+_compared: dict[str, tuple[tuple[int, int, int, int], float]] = {}
 
 
 def write_links(content: Path, links: Mapping[str, Sequence[str]]) -> None:
@@ -50,6 +59,9 @@ def linked(content: Path, name: str) -> list[Path]:
 def checked(folder: Path, file: str) -> Path:
     """A file of an object, its bytes compared with the manifest.
 
+    Several steps of a run read the same tables, so what this process has compared a short time ago is not compared
+    again while the file's size, times (that of the last change too, which nobody can set back) and inode stay.
+
     Args:
         folder: of the object.
         file: relative path in it.
@@ -57,7 +69,12 @@ def checked(folder: Path, file: str) -> Path:
     Raises:
         DamagedError: if it is missing or its bytes are not those of the manifest.
     """
+    path = f"{folder}/{file}"
     try:
+        facts = _facts(path)
+        known = _compared.get(path)
+        if known is not None and known[0] == facts and time.monotonic() - known[1] < COMPARED_SECONDS:
+            return folder / file
         due = json.loads((folder / "manifest.json").read_bytes())["files"][file]["sha256"]
         found = digest_file(folder / file)
     except (FileNotFoundError, ValueError, KeyError) as error:
@@ -68,4 +85,14 @@ def checked(folder: Path, file: str) -> Path:
         raise DamagedError(
             f"object {folder.name[:12]} is damaged: {file}, bytes altered", where=str(folder), fix="run again"
         )
+    if time.time_ns() - max(facts[1:3]) > RACY_SECONDS * 1e9:
+        if len(_compared) >= MOST_COMPARED:
+            _compared.clear()
+        _compared[path] = facts, time.monotonic()
     return folder / file
+
+
+def _facts(path: str) -> tuple[int, int, int, int]:
+    """Size, times of the last write and of the last change, and inode of a file."""
+    seen = os.stat(path)  # noqa: PTH116 - for speed
+    return seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino

@@ -37,7 +37,7 @@ def partition(groups: list[int]) -> list[int]:
     return [groups.index(each) for each in groups]
 
 
-@settings(deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXTS, min_size=1, max_size=4).filter(any), st.integers(0, 4))
 def test_large_shards_that_are_known_and_small_ones_give_the_groups_of_all_texts(
     make_build: Callable[..., Build], store: Store, shards: list[list[str]], large: int

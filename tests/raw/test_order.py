@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.raw.order import least_of_large
-from assets.raw.rows import LARGE, in_order, kept, label_counts, shard_ids, sorted_rows
+from assets.raw.rows import LARGE, Ordered, in_order, kept, label_counts, shard_ids, sorted_rows
 from assets.store.links import linked, read_links
 from assets.store.step import Build
 from assets.store.tables import id_column, write_table
@@ -104,3 +104,9 @@ def test_labels_are_counted_with_and_without_a_file_of_their_own(read_files: Rea
 
 def _texts(shard: Path) -> list[str]:
     return list(pa.feather.read_table(str(shard / "rows.feather"))["text"].to_pylist())
+
+
+def test_where_some_rows_stand_in_the_order() -> None:
+    ordered = Ordered(np.array([4, 0, 7, 2], np.int32), np.zeros((4, 2), np.uint64))
+    assert ordered.places_of(np.array([2, 4, 2, 7])).tolist() == [3, 0, 3, 2]
+    assert ordered.places_of(np.array([], np.int32)).tolist() == []
