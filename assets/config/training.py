@@ -52,3 +52,6 @@ class Training(Section):
     devices: Annotated[Annotated[int, Field(ge=1)] | Literal["all"] | None, OfTheMachine()] = None
     """GPUs that train together, each a share of every batch: so many, `all` that the machine has, or null for one. On a
     machine without GPUs so many processes. How a machine is used makes nothing stale: see docs/devices.md."""
+    activation_checkpointing: Annotated[bool | None, OfTheMachine()] = None
+    """Whether activations are computed again in the backward pass, which keeps less in memory for about a third more
+    work; null: where the memory that is free when training begins would not do. It comes to the same."""

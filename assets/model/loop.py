@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import TransientError
+from assets.model.activations import Plan, recomputed
 from assets.model.checkpoints import Checkpoints
 from assets.model.curves import Pace
 from assets.model.devices import ALONE, Devices
@@ -41,12 +42,14 @@ class Fitted:
         epochs: for each epoch `epoch`, `step`, `loss` (nats) and the task's metrics, all on the validation side.
         best: which of `epochs` the model was left at, counted from 0.
         pace: how fast it went, since it began or was taken up again.
+        memory: how batches fitted into it.
     """
 
     steps: list[dict[str, float]]
     epochs: list[dict[str, float]]
     best: int
     pace: Pace
+    memory: Plan
 
 
 def fit(
@@ -63,6 +66,7 @@ def fit(
     checkpoints: Checkpoints,
     stopping: Callable[[], bool] = lambda: False,
     devices: Devices = ALONE,
+    recompute: bool | None = None,
 ) -> Fitted:
     """Train a model that is on the device, and leave it at its best epoch (the earliest of equals).
 
@@ -81,6 +85,7 @@ def fit(
         checkpoints: of this very training: of another, they are not what it would come to.
         stopping: asked after each step whether to save and stop.
         devices: that train together; each calls this with the same arguments.
+        recompute: whether activations are computed again in the backward pass; None: where memory is short.
 
     Raises:
         DataError: a loss is not finite.
@@ -104,6 +109,10 @@ def fit(
             progress=progress,
         )
         training.pace = pace
+        memory = training.settle(recompute)
+        if memory.again:
+            stack.enter_context(recomputed(model))
+        _tell_memory(progress, memory)
         devices.draw_apart(recipe.seed, 0)
         saved = checkpoints.latest()
         devices.require_same(0 if saved is None else saved.step)
@@ -116,7 +125,7 @@ def fit(
         _train(training, validation, labels, progress, checkpoints, stopping)
         model.load_state_dict(training.best)
     curve, state = training.curve, training.state
-    return Fitted(curve.points, state.epochs, state.best, pace)
+    return Fitted(curve.points, state.epochs, state.best, pace, memory)
 
 
 @contextmanager
@@ -213,6 +222,16 @@ def _train(
             if any(devices.any(checkpoints.due())):
                 save()
     checkpoints.wait()
+
+
+def _tell_memory(progress: Progress, memory: Plan) -> None:
+    if memory.again or memory.most is not None:
+        again = "activations are computed again in the backward pass" if memory.again else ""
+        parts = f"batches run in parts of {memory.most:,} tokens" if memory.most is not None else ""
+        progress.message(
+            f"{' and '.join(filter(None, (again, parts)))}: the largest would keep {memory.needed / 1e9:.2f} GB, and "
+            f"{memory.free / 1e9:.2f} GB are free"
+        )
 
 
 def _stopped(step: int, steps: int, kept: int | None) -> TransientError:

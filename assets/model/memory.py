@@ -21,10 +21,13 @@ class Parts:
         tokens: of each row.
         progress: told when memory ran out.
         most: tokens in a part, as long as memory suffices.
+
+    Attributes:
+        most: tokens in a part; falls when memory runs out.
     """
 
     def __init__(self, tokens: Sequence[TokenIds], progress: Progress, most: float = math.inf) -> None:
-        self._tokens, self._progress, self._most = tokens, progress, most
+        self._tokens, self._progress, self.most = tokens, progress, most
 
     def run(
         self, rows: list[int], compute: Callable[[list[list[int]]], T], again: Callable[[], None] = lambda: None
@@ -42,7 +45,7 @@ class Parts:
         import torch
 
         while True:
-            parts = micro_batches(rows, self._tokens, self._most)
+            parts = micro_batches(rows, self._tokens, self.most)
             most = max(sum(len(self._tokens[at]) for at in part) for part in parts)
             try:
                 return compute(parts)
@@ -54,9 +57,9 @@ class Parts:
                         fix="lower it, take a smaller base_model, or a device with more memory",
                     ) from error
             # Not before: the error holds what the failed try had in memory.
-            self._most = min(self._most, most) // 2
+            self.most = min(self.most, most) // 2
             self._progress.message(
-                f"memory ran out: batches run in parts of {self._most} tokens from here on, which comes to the same"
+                f"memory ran out: batches run in parts of {self.most} tokens from here on, which comes to the same"
             )
             again()
             torch.cuda.empty_cache()

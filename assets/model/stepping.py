@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from assets.errors import ConfigurationError
+from assets.model.activations import Plan, free_memory, kept, layers_of, plan
 from assets.model.curves import Curve, Pace
 from assets.model.devices import Devices
 from assets.model.embeddings import Touched
@@ -63,7 +65,7 @@ class Training:
 
         self.model, self.train, self.recipe = model, train, recipe
         self.forward, self.touched, self.device, self.precision = forward, touched, device, precision
-        self.devices = devices
+        self.devices, self.progress = devices, progress
         self.batches = math.ceil(len(train.tokens) / recipe.batch_size)
         self.steps = recipe.epochs * self.batches
         self.targets = train.targets.to(device)
@@ -79,6 +81,43 @@ class Training:
         self.state, self.curve, self.pace = State(), Curve(), Pace()
         self.best: dict[str, torch.Tensor] = {}
         self.parts = Parts(train.tokens, progress)
+
+    def settle(self, wanted: bool | None) -> Plan:
+        """Settle how batches fit into memory, before the first step.
+
+        Args:
+            wanted: whether activations are computed again; None: where memory is short.
+
+        Raises:
+            ConfigurationError: they shall be, and this model cannot.
+        """
+        possible = bool(layers_of(self.model))
+        if wanted and not possible:
+            raise ConfigurationError(
+                f"a {self.model.config.model_type} of this version of transformers has no layers that can be run again",
+                where="training.activation_checkpointing",
+                fix="leave it out: batches run in smaller parts where memory is short",
+            )
+        generators, tokens = self._generators(), sorted(self.train.tokens, key=len)
+        self.model.train()
+        with autocast(self.device, self.precision):
+            each, layer = kept(self.model, self.forward, tokens[-1])
+        self._set_generators(generators)
+        if self.touched is not None:
+            self.touched.forget()
+        self.pace.real = self.pace.places = 0
+        trained = sum(parameter.numel() for parameter in self.model.parameters())
+        found = plan(
+            each,
+            layer,
+            sum(len(each) for each in tokens[-math.ceil(self.recipe.batch_size / self.devices.count) :]),
+            free_memory(self.device, trained, self.devices.count),
+            wanted,
+            possible=possible,
+        )
+        if found.most is not None:
+            self.parts = Parts(self.train.tokens, self.progress, found.most)
+        return found
 
     def epoch(self) -> Iterator[list[int]]:
         """Batches of the epoch at hand that are not done yet, as positions of rows."""
@@ -177,12 +216,15 @@ class Training:
 
             tensors["losses"] = torch.stack(self.curve.losses)
         curve = {"step": self.curve.step, "points": self.curve.points, "rows": self.curve.rows}
-        return {**asdict(self.state), "curve": curve}, tensors
+        most = None if self.parts.most == math.inf else self.parts.most
+        return {"state": asdict(self.state), "curve": curve, "most": most}, tensors
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
         """Go on from where another training of the same was saved."""
         curve = state["curve"]
-        self.state = State(**{name: value for name, value in state.items() if name != "curve"})
+        self.state = State(**state["state"])
+        # Other parts would come to other bits.
+        self.parts.most = min(self.parts.most, state["most"] or math.inf)
         losses = tensors["losses"].unbind() if "losses" in tensors else ()
         self.curve = Curve(curve["step"], curve["points"], [loss.to(self.device) for loss in losses], curve["rows"])
 

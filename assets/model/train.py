@@ -48,6 +48,7 @@ def train(
     order: Literal["grouped", "random"] = "grouped",
     precision: Literal["auto", "bf16", "float32"],
     devices: int | Literal["all"] | None = None,
+    activation_checkpointing: bool | None = None,
 ) -> Measurements:
     """Fine-tune the pretrained model; the arguments are the fields of `assets.config.pipeline.Training`.
 
@@ -110,6 +111,7 @@ def train(
             ),
             stopping=stopping,
             devices=together,
+            recompute=activation_checkpointing,
         )
     if not together.first:
         return {}
@@ -120,6 +122,8 @@ def train(
         "threads": torch.get_num_threads(),
         "devices": together.count,
         "precision": settled,
+        "activation_checkpointing": fitted.memory.again,
+        "part_tokens": fitted.memory.most,
         "seconds": time.perf_counter() - started,
         "training_seconds": fitted.pace.seconds,
         **fitted.pace.values(),

@@ -14,7 +14,7 @@ out by their offsets where the pretrained body ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -226,6 +226,21 @@ def attend(
     return torch.cat(done)[None], None
 
 
+@contextmanager
+def _laid_out(layout: Layout) -> Iterator[None]:
+    token = _LAYOUT.set(layout)
+    try:
+        yield
+    finally:
+        _LAYOUT.reset(token)
+
+
+def seen_again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """What `torch.utils.checkpoint` runs a layer in: in the backward pass it sees the layout that it saw first."""
+    layout = _LAYOUT.get(None)
+    return nullcontext(), nullcontext() if layout is None else _laid_out(layout)
+
+
 def why_padded(model: Any) -> str | None:
     """Why a model cannot run unpadded, in words, or None if it can."""
     kind = model.config.model_type
@@ -263,11 +278,8 @@ def unpadded(model: Any, pad_token_id: int, observe: Callable[[Layout], None] | 
         layout = lay_out(rows, pad_token_id=pad_token_id, first_position=first_position, device=model.device)
         if observe is not None:
             observe(layout)
-        token = _LAYOUT.set(layout)
-        try:
+        with _laid_out(layout):
             logits: torch.Tensor = model(input_ids=layout.input_ids, position_ids=layout.position_ids).logits
-        finally:
-            _LAYOUT.reset(token)
         return logits
 
     try:

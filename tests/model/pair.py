@@ -22,7 +22,7 @@ from assets.model.examples import Examples
 from assets.model.loop import fit
 from assets.model.recipe import Recipe
 from assets.model.stepping import Training
-from assets.progress import Progress
+from assets.progress import Progress, Sink, discard
 from tests.tiny import LABELS, make_base_model, make_rows
 
 RECIPE = Recipe(
@@ -99,7 +99,14 @@ def examples(tokenizer: Any, count: int, seed: int) -> Examples:
 
 
 def trained(
-    folder: Path, devices: Devices, *, dropout: float = 0.0, stop_at: int | None = None, **changed: Any
+    folder: Path,
+    devices: Devices,
+    *,
+    dropout: float = 0.0,
+    stop_at: int | None = None,
+    recompute: bool | None = None,
+    sink: Sink = discard,
+    **changed: Any,
 ) -> dict[str, Any]:
     """Weights and history of a training whose checkpoints are in a folder; of one that was stopped nothing."""
     import torch
@@ -115,7 +122,7 @@ def trained(
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
-    progress = Progress("model")
+    progress = Progress("model", sink)
     steps = 0
 
     def stopping() -> bool:
@@ -138,6 +145,7 @@ def trained(
             checkpoints=Checkpoints(folder / "checkpoints", progress, device="cpu", writes=devices.first),
             stopping=stopping,
             devices=devices,
+            recompute=recompute,
         )
     except TransientError:
         return {}

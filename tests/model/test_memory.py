@@ -14,7 +14,7 @@ from assets.model.devices import ALONE
 from assets.model.memory import Parts
 from assets.model.stepping import Training
 from assets.progress import Event, Progress
-from tests.model.pair import RunsOut, alike, trained
+from tests.model.pair import STOPPED, RunsOut, alike, trained
 
 
 @pytest.fixture
@@ -73,6 +73,18 @@ def test_training_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     assert runs_out.times > 1
     alike(found, whole)
+
+
+def test_taken_up_again_it_keeps_to_its_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        RunsOut(patch.setattr)
+        whole = trained(tmp_path / "whole", ALONE, dropout=0.1)
+        trained(tmp_path / "stopped", ALONE, dropout=0.1, stop_at=STOPPED)
+
+    found = trained(tmp_path / "stopped", ALONE, dropout=0.1)
+
+    assert found["weights"] == whole["weights"]
+    assert found["steps"] == whole["steps"]
 
 
 def test_what_a_failed_try_drew_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
