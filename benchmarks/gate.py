@@ -1,10 +1,13 @@
 """Whether the gate's intervals keep what they promise: simulated test sets of models whose true quality is known.
 
     python -m benchmarks.gate --json
+    python -m benchmarks.gate --json --plot docs/images/gate-power.svg
 
 Each cell draws `--repetitions` test sets: 200, 1,000 or 5,000 rows, true accuracy 0.80 to 0.99, two labels
-(balanced, or 90 % and 10 %) or four. Rare labels are harder; both models are as good, or the new one worse by
-the margin, and half of the rows are answered alike by construction. The functions are those that the gate calls.
+(balanced, or 90 % and 10 %), four, or ten and twenty whose shares go down as 1, 1/2, 1/3, … (at most 4,000 test sets;
+twenty labels on 200 rows only, three of which are of the rarest; without accuracy, to which labels do not matter). Rare
+labels are harder; both models are as good, or the new one worse by the margin, and half of the rows are answered alike
+by construction. The functions are those that the gate calls.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import itertools
 import json
 import platform
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +25,35 @@ import numpy.typing as npt
 
 from assets.evaluation.intervals import holm, macro_difference, macro_interval, mcnemar_worse, tango, wilson
 
-LABELS = {"balanced": (0.5, 0.5), "imbalanced": (0.9, 0.1), "four": (0.25, 0.25, 0.25, 0.25)}
+
+def falling(number: int) -> tuple[float, ...]:
+    """Shares that go down like the inverse of their place."""
+    share = 1 / np.arange(1, number + 1)
+    return tuple((share / share.sum()).tolist())
+
+
+LABELS = {
+    "balanced": (0.5, 0.5),
+    "imbalanced": (0.9, 0.1),
+    "four": (0.25, 0.25, 0.25, 0.25),
+    "ten uneven": falling(10),
+    "twenty uneven": falling(20),
+}
+UNEVEN_DRAWS = 4_000
+"""Most test sets of a cell with ten or twenty labels: there are 1,000 and 8,000 answers to count."""
+AT_ONCE = 1_000_000
+"""Most counts that are held in memory at once."""
+METRICS = ("accuracy", "f1_macro", "precision_macro", "recall_macro")
+COMPARED = ("accuracy", "f1_macro")
+"""Metrics of which differences are simulated too; the others are parts of the second."""
 ROWS = (200, 1_000, 5_000)
 ACCURACIES = (0.80, 0.90, 0.95, 0.99)
 MARGIN = 0.01
 SPARSE = 30
 """Cells with fewer expected errors for each label, on average, count as sparse."""
+
+DIFFERENCES = tuple(step / 200 for step in range(-8, 9))
+"""True differences of the curve of power: of the new model's accuracy to that of the old one, 0.90."""
 
 SLICES = (2, 5, 20)
 """Slices of each of two declarations: every row is in one of either, and they overlap."""
@@ -61,45 +88,67 @@ def population(shares: tuple[float, ...], accuracy: float, worse: float) -> Any:
     return joint
 
 
-def values(table: Array) -> tuple[Any, Any]:
-    """Accuracy and macro F1 of tables [..., label, said] of shares."""
+def values(table: Array) -> list[Array]:
+    """The metrics, in the order of `METRICS`, of tables [..., label, said] of shares."""
     hits = np.einsum("...ii->...i", table)
-    return hits.sum(-1), (2 * hits / np.maximum(table.sum(-1) + table.sum(-2), 1e-12)).mean(-1)
+    of_label, of_said = table.sum(-1), table.sum(-2)
+    macro = [(hits / np.maximum(base, 1e-12)).mean(-1) for base in ((of_label + of_said) / 2, of_said, of_label)]
+    return [hits.sum(-1), *macro]
 
 
 def simulate(shares: tuple[float, ...], rows: int, accuracy: float, worse: float, draws: int, seed: int) -> Any:
     """Draw test sets and ask the gate's functions; shares of draws, by metric."""
     joint = population(shares, accuracy, worse)
-    labels = len(shares)
-    counts = np.random.default_rng(seed).multinomial(rows, joint.ravel(), size=draws).astype(float)
-    cells = tuple(each.ravel() for each in np.indices(joint.shape))
-    tables = counts.reshape(draws, labels, labels, labels)
-    right = cells[0][None] == np.stack([cells[1], cells[2]])
-    gained, lost = ((counts * kept).sum(1) for kept in (right[0] & ~right[1], ~right[0] & right[1]))
-    measured = [values(tables.sum(axis) / rows) for axis in (3, 2)]
     truths = [values(joint.sum(axis)) for axis in (2, 1)]
+    random = np.random.default_rng(seed)
+    parts, left = [], draws
+    while left:
+        size = min(left, max(1, AT_ONCE // joint.size))
+        parts.append(judge(random.multinomial(rows, joint.ravel(), size=size), joint.shape[0], rows, truths))
+        left -= size
+    return {
+        metric: {
+            name: float(np.concatenate([part[metric][name] for part in parts]).mean()) for name in parts[0][metric]
+        }
+        for metric in METRICS
+    }
+
+
+def judge(counts: Array, labels: int, rows: int, truths: list[list[Array]]) -> dict[str, dict[str, Array]]:
+    """What becomes of each test set, whose rows are counted by label, new and old answer: shape [draws, labels³]."""
+    tables = counts.reshape(-1, labels, labels, labels)
+    drawn = np.flatnonzero(counts.any(axis=0))
+    cells = np.unravel_index(drawn, tables.shape[1:])
+    some = counts[:, drawn].astype(float)
+    alone = tables.sum(3).reshape(len(tables), -1).astype(float)
+    right = cells[0][None] == np.stack([cells[1], cells[2]])
+    gained, lost = ((some * kept).sum(1) for kept in (right[0] & ~right[1], ~right[0] & right[1]))
+    measured = [values(tables.sum(axis) / rows) for axis in (3, 2)]
     found = {}
-    for at, metric in enumerate(("accuracy", "f1_macro")):
+    for at, metric in enumerate(METRICS):
         truth = truths[0][at] - truths[1][at]
 
         def limits(level: float, metric: str = metric) -> tuple[Array, Array]:
             if metric == "accuracy":
                 return tango(gained, lost, rows, level)
-            return macro_difference(metric, cells, counts, labels, level)
+            return macro_difference(metric, cells, some, labels, level)
 
         if metric == "accuracy":
-            one = wilson((counts * right[0]).sum(1), rows)
+            one = wilson((some * right[0]).sum(1), rows)
         else:
-            one = macro_interval(metric, cells[:2], counts, labels)
-        low, high = limits(0.95)
-        found[metric] = {
-            "coverage": held(one, truths[0][at]),
-            "coverage_difference": held((low, high), truth),
-            "better": float((low > 0).mean()),
+            pairs = tuple(each.ravel() for each in np.indices((labels, labels)))
+            one = macro_interval(metric, pairs, alone, labels)
+        found[metric] = {"coverage": held(one, truths[0][at])}
+        if metric not in COMPARED:
+            continue
+        wide, narrow = limits(0.95), limits(0.9)
+        found[metric] |= {
+            "coverage_difference": held(wide, truth),
+            "better": wide[0] > 0,
             # At a margin that is exactly the true loss, passing is an error.
-            "not_worse_at_margin": float((limits(0.9)[0] > truth).mean()),
-            "not_worse": float((limits(0.9)[0] > -MARGIN).mean()),
-            "higher_score": float((measured[0][at] > measured[1][at]).mean()),
+            "not_worse_at_margin": narrow[0] > truth,
+            "not_worse": narrow[0] > -MARGIN,
+            "higher_score": measured[0][at] > measured[1][at],
         }
     return found
 
@@ -127,9 +176,10 @@ def simulate_slices(slices: int, rows: int, accuracy: float, harm: float, draws:
     }
 
 
-def held(limits: tuple[Array, Array], truth: float) -> float:
-    """Share of the intervals that hold the truth."""
-    return float(((limits[0] <= truth + 1e-12) & (truth - 1e-12 <= limits[1])).mean())
+def held(limits: tuple[Array, Array], truth: Array) -> Array:
+    """Which intervals hold the truth."""
+    holds: Array = (limits[0] <= truth + 1e-12) & (truth - 1e-12 <= limits[1])
+    return holds
 
 
 def measure(draws: int) -> dict[str, Any]:
@@ -137,7 +187,12 @@ def measure(draws: int) -> dict[str, Any]:
     started, cells = time.perf_counter(), []
     grid = itertools.product(LABELS, ROWS, ACCURACIES, (0.0, MARGIN))
     for seed, (name, rows, accuracy, worse) in enumerate(grid, 2_000):
-        for metric, found in simulate(LABELS[name], rows, accuracy, worse, draws, seed).items():
+        if name == "twenty uneven" and rows > min(ROWS):
+            continue
+        times = min(draws, UNEVEN_DRAWS) if "uneven" in name else draws
+        for metric, found in simulate(LABELS[name], rows, accuracy, worse, times, seed).items():
+            if "uneven" in name and metric == "accuracy":
+                continue
             sparse = rows * (1 - accuracy) / len(LABELS[name]) < SPARSE
             cells.append(
                 {"labels": name, "rows": rows, "accuracy": accuracy, "worse": worse, "metric": metric, "sparse": sparse}
@@ -150,13 +205,21 @@ def measure(draws: int) -> dict[str, Any]:
             itertools.product(SLICES, ROWS, (0.80, 0.95), (0.0, HARM)), 9_000
         )
     ]
+    power = [
+        {"rows": rows, "difference": difference}
+        | simulate(LABELS["balanced"], rows, 0.90, -difference, min(draws, 4_000), seed)["accuracy"]
+        for seed, (rows, difference) in enumerate(itertools.product(ROWS, DIFFERENCES), 11_000)
+    ]
     as_good = [cell for cell in sliced if not cell["harm"]]
-    equal, lesser = ([cell for cell in cells if (cell["worse"] > 0) == less] for less in (False, True))
-    dense = [cell for cell in cells if not cell["sparse"]]
-    both = ("coverage", "coverage_difference")
+    compared = [cell for cell in cells if cell["metric"] in COMPARED]
+    equal, lesser = ([cell for cell in compared if (cell["worse"] > 0) == less] for less in (False, True))
+    everywhere, dense = (
+        [cell[name] for cell in some for name in ("coverage", "coverage_difference") if name in cell]
+        for some in (cells, [cell for cell in cells if not cell["sparse"]])
+    )
     targets = [
-        at_least("least coverage of 95 % intervals", min(cell[name] for cell in cells for name in both), 0.93),
-        at_most("most coverage where not sparse", max(cell[name] for cell in dense for name in both), 0.97),
+        at_least("least coverage of 95 % intervals", min(everywhere), 0.93),
+        at_most("most coverage where not sparse", max(dense), 0.97),
         at_most("better promotes an equal model", max(cell["better"] for cell in equal), 0.033),
         at_most("not_worse promotes a model worse by the margin", worst(lesser, "not_worse_at_margin"), 0.06),
         at_most("a slice alarms falsely", worst(as_good, "alarm"), 0.06),
@@ -172,6 +235,7 @@ def measure(draws: int) -> dict[str, Any]:
         "some_slice_scores_lower_by_chance": worst(as_good, "lower_score"),
         "cells": cells,
         "slices": sliced,
+        "power": power,
         "targets": targets,
     }
 
@@ -191,15 +255,47 @@ def at_most(name: str, value: float, target: float) -> dict[str, Any]:
     return {"name": name, "value": value, "target": f"<= {target}", "met": value <= target}
 
 
+def plot(file: Path, power: list[dict[str, Any]]) -> None:
+    """Draw how often a model is promoted by how much better it is; the same bytes for the same figures."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    titles = {
+        "higher_score": "higher score wins",
+        "better": "promote_if: better",
+        "not_worse": f"promote_if: not_worse, margin {MARGIN}",
+    }
+    with rc_context({"svg.hashsalt": "gate", "svg.fonttype": "path", "font.size": 9}):
+        figure = Figure(figsize=(9, 3), layout="constrained")
+        axes = figure.subplots(1, len(titles), sharey=True)
+        for panel, (name, title) in zip(axes, titles.items(), strict=True):
+            for rows, style in zip(ROWS, (":", "--", "-"), strict=True):
+                points = [cell for cell in power if cell["rows"] == rows]
+                across = [100 * cell["difference"] for cell in points]
+                panel.plot(
+                    across, [100 * cell[name] for cell in points], style, color="#1f5fa8", label=f"{rows:,} rows"
+                )
+            panel.axvline(0, color="#888888", linewidth=0.8)
+            panel.set(title=title, ylim=(-2, 102), xlim=(-4, 4))
+            panel.grid(color="#dddddd", linewidth=0.5)
+        axes[0].set_ylabel("promoted, %")
+        axes[1].set_xlabel("the new model's true accuracy minus the champion's, points")
+        axes[1].legend(loc="upper left")
+        figure.savefig(file, format="svg", metadata={"Date": None})
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Whether the gate's intervals keep what they promise.")
     parser.add_argument("--json", action="store_true", help="only the line of JSON")
     parser.add_argument("--repetitions", type=int, default=20_000, help="test sets of each cell")
+    parser.add_argument("--plot", type=Path, help="draw the curve of power into this SVG file")
     arguments = parser.parse_args()
     results = measure(arguments.repetitions)
+    if arguments.plot:
+        plot(arguments.plot, results["power"])
     if not arguments.json:
-        for cell in [*results["cells"], *results["slices"]]:
+        for cell in [*results["cells"], *results["slices"], *results["power"]]:
             print(" ".join(f"{value:.3f}" if isinstance(value, float) else str(value) for value in cell.values()))
     print(json.dumps(results))
 

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.evaluation.intervals import METRICS, metric_intervals, paired_difference, tango, wilson
+from assets.evaluation.intervals import (
+    METRICS,
+    _macro,
+    macro_interval,
+    metric_intervals,
+    paired_difference,
+    tango,
+    wilson,
+)
 from assets.tasks.classification import metrics
 
 CODE = st.integers(0, 2)
@@ -85,6 +93,41 @@ def test_intervals_hold_the_truth_as_often_as_they_say(metric: str) -> None:
         found = paired_difference(metric, true, new, old, 2)
         held += found.low <= 0 <= found.high
     assert held / 400 >= 0.925
+
+
+@pytest.mark.parametrize("metric", METRICS[1:])
+def test_intervals_hold_the_truth_where_labels_have_a_handful_of_rows(metric: str) -> None:
+    """Twenty labels, the rarest of which has three rows of 200; the delta method holds macro F1 in 87 % here."""
+    labels, draws = 20, 1000
+    share = 1 / np.arange(1, labels + 1)
+    share /= share.sum()
+    wrong = 0.1 * share**-0.5 / (share**0.5).sum()
+    joint = np.repeat((share * wrong / (labels - 1))[:, None], labels, axis=1)
+    np.fill_diagonal(joint, share * (1 - wrong))
+    counts = np.random.default_rng(5).multinomial(200, joint.ravel(), size=draws).astype(float)
+    right, rows, said = np.diagonal(joint), joint.sum(1), joint.sum(0)
+    truth = {
+        "precision_macro": np.mean(right / said),
+        "recall_macro": np.mean(right / rows),
+        "f1_macro": np.mean(2 * right / (rows + said)),
+    }[metric]
+    low, high = macro_interval(metric, tuple(each.ravel() for each in np.indices(joint.shape)), counts, labels)
+    assert 0.93 <= np.mean((low <= truth) & (truth <= high)) <= 0.995
+
+
+@settings(deadline=None, derandomize=True)
+@given(rows=ROWS, metric=st.sampled_from(METRICS[1:]))
+def test_what_a_row_is_worth_is_the_metric_minus_the_metric_without_it(
+    rows: list[tuple[int, int, int]], metric: str
+) -> None:
+    true, said, _ = columns(rows)
+    value, worth = _macro(metric, true, said, np.ones((1, len(rows))), np.ones(len(rows)), 3)
+    labels, answers = ([NAMES[code] for code in column] for column in (true, said))
+    assert value[0] == pytest.approx(metrics(labels, answers, NAMES)[metric])
+    for at in range(len(rows)) if len(rows) > 1 else ():
+        others = [place for place in range(len(rows)) if place != at]
+        without = metrics([labels[each] for each in others], [answers[each] for each in others], NAMES)[metric]
+        assert worth[0, at] == pytest.approx(value[0] - without, abs=1e-9)
 
 
 def test_many_labels_are_no_burden() -> None:
