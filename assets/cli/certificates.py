@@ -24,7 +24,7 @@ def write_certificate(home: Path, certificate: Mapping[str, Any]) -> Path:
 
 def in_words(certificate: Mapping[str, Any]) -> str:
     """A certificate as Markdown."""
-    removed, remains = certificate["removed"], certificate["remains"]
+    removed, remains, ids = certificate["removed"], certificate["remains"], certificate.get("ids", [])
     lines = [
         f"# Rows forgotten: request {certificate['request']}",
         "",
@@ -33,12 +33,14 @@ def in_words(certificate: Mapping[str, Any]) -> str:
         f"- why: {certificate['why']}",
         f"- store: {certificate['store']}",
         f"- texts: {len(certificate['hashes']):,}; keyed hashes (HMAC-SHA256, key {certificate['key']}) keep them out",
+        *([f"- ids: {len(ids):,}; keyed hashes keep their rows out, whatever they say"] if ids else []),
         "",
         "## Removed",
         "",
         f"- rows: {removed['rows']:,}",
         *(f"- {what}: {len(removed[what]):,}" for what in ("objects", "traces", "records", "references")),
         *(f"- in file: {name}" for name in removed["files"]),
+        *(f"- in MLflow: {name}" for name in removed.get("tracked", ())),
         "",
         "## Models that were made with them",
         "",
@@ -53,7 +55,7 @@ def in_words(certificate: Mapping[str, Any]) -> str:
         "",
         "## Hashes",
         "",
-        *(f"- `{each}`" for each in certificate["hashes"]),
+        *(f"- `{each}`" for each in [*certificate["hashes"], *ids]),
         "",
     ]
     return "\n".join(lines)
@@ -65,6 +67,7 @@ def _model(marked: Mapping[str, Any]) -> str:
 
 
 def _remaining(remains: Mapping[str, Any]) -> list[str]:
+    tracked = remains.get("tracked", ())
     told = [
         *(f"- STILL IN THE STORE: {each}" for each in remains["store"]),
         *(f"- still in the file {each}" for each in remains["files"]),
@@ -72,8 +75,8 @@ def _remaining(remains: Mapping[str, Any]) -> list[str]:
             f"- your own file holds them: {each}; mend it, the rows are kept out meanwhile"
             for each in remains["sources"]
         ),
-        *(f"- not searched: {each}" for each in remains["not_searched"]),
+        *(f"- still in MLflow, which lets nobody change it: {each}; delete it there" for each in tracked),
     ]
-    if not (remains["store"] or remains["files"]):
+    if not (remains["store"] or remains["files"] or tracked):
         told.insert(0, "- a search of the whole store and of the files of freshtune on this machine finds nothing")
     return told

@@ -25,9 +25,11 @@ from assets.cli.ruling import RULINGS_LOCK
 from assets.cli.scrubbing import Words, scrub, still_in
 from assets.cli.successors import Successors
 from assets.cli.trace import Wanted, find_rows, names_of
+from assets.cli.tracked import Tracked, scrub_tracked
 from assets.config.home import pipeline_folder
 from assets.errors import ConfigurationError, StoreError, TransientError
 from assets.release import log
+from assets.release.registry import registered_name
 from assets.store import forgotten, lease
 from assets.store.build import by
 from assets.store.digests import canonical_json
@@ -72,7 +74,7 @@ def forget(runner: Runner, wanted: Wanted, why: str) -> list[dict[str, Any]]:
         done = [_Forgetting(runner, request, key, given).run() for request in begun]
         if not (wanted.prefixes or wanted.text is not None or wanted.file is not None):
             return done
-        texts = _texts(runner, wanted)
+        texts, ids = _meant(runner, wanted)
         if not texts:
             if done:
                 return done
@@ -90,12 +92,17 @@ def forget(runner: Runner, wanted: Wanted, why: str) -> list[dict[str, Any]]:
             )
         lines = held.lines_with(store, texts)
         hashes = sorted({forgotten.hash_of(text, key) for text in {*texts, *lines}})
+        column = runner.config.cleaning.id
+        hashed = sorted({forgotten.hash_of_id(column, each, key) for each in ids}) if column else []
         before = {each for request in known for each in request.fields["hashes"]}
-        if set(hashes) <= before and not _is_back(store, texts):
+        own = [request.fields for request in known if request.fields["pipeline"] == runner.name]
+        kept_out = set(hashed) <= {each for fields in own for each in fields.get("ids", ())}
+        if set(hashes) <= before and kept_out and not _is_back(store, texts):
             mine = [request for request in known if set(hashes) & set(request.fields["hashes"])]
             return done or [dict(request.certificate or {}) for request in mine]
         fields = {
             "hashes": hashes,
+            "ids": hashed,
             "key": forgotten.called(key),
             "pipeline": runner.name,
             "by": by(),
@@ -114,8 +121,12 @@ def _key(runner: Runner, known: Sequence[forgotten.Request]) -> bytes:
     return forgotten.key_called(runner.home.path, known[0].fields["key"])
 
 
-def _texts(runner: Runner, wanted: Wanted) -> set[str]:
-    """Texts of the rows that are meant; a text that somebody gives is meant whether or not a row has it."""
+def _meant(runner: Runner, wanted: Wanted) -> tuple[set[str], set[str]]:
+    """Texts and ids of the rows that are meant; a text that somebody gives is meant whether or not a row has it.
+
+    Where the pipeline says which column has an id that a row keeps when it is corrected, what the row said before and
+    after is meant too.
+    """
     rows: dict[str, Any] = {}
     entries = Registered.of(runner).entries
     names = names_of(runner, [entry.fields for entry in entries])
@@ -124,7 +135,12 @@ def _texts(runner: Runner, wanted: Wanted) -> set[str]:
     found = {row.text for row in rows.values() if row.text}
     if wanted.text is not None:
         found.add(wanted.text)
-    return found
+    column = runner.config.cleaning.id
+    if column is None:
+        return found, set()
+    shards = held.shards_of(runner.store, runner.name)
+    ids = held.ids_of(shards, column, rows)
+    return found | held.texts_with(shards, column, ids) - {""}, ids
 
 
 @dataclass
@@ -159,9 +175,10 @@ class _Forgetting:
         models = self._log(shards, words, found)
         self._rulings(words)
         changed = self._change(files, words)
+        tracked = self._tracked(words)
         self._references(shards, words, found)
         self._remove(shards, found)
-        certificate = self._certificate(before, changed, models, words)
+        certificate = self._certificate(before, changed, tracked, models, words)
         if certificate["remains"]["store"]:
             raise StoreError(
                 f"{', '.join(certificate['remains']['store'])} came to hold the rows meanwhile",
@@ -224,6 +241,14 @@ class _Forgetting:
             else:
                 done[str(path)] = "rewritten" if self._scrubbed(path, words) else "left: its format is not understood"
         return done
+
+    def _tracked(self, words: Words) -> Tracked:
+        """Take words out of an MLflow that somebody has set up; without one, its files are those of `_files`."""
+        home = self.runner.home
+        if home.artifact_root is not None or not (words.texts or words.row_ids):
+            return Tracked()
+        names = sorted({registered_name(pipeline, each) for each, pipeline in held.logs(self.runner.store)})
+        return scrub_tracked(home.tracking_uri, names, words)
 
     @staticmethod
     def _scrubbed(path: Path, words: Words) -> bool:
@@ -372,12 +397,14 @@ class _Forgetting:
     # The certificate
 
     def _certificate(
-        self, before: Mapping[str, Any], changed: Mapping[str, str], models: list[dict[str, Any]], words: Words
+        self,
+        before: Mapping[str, Any],
+        changed: Mapping[str, str],
+        tracked: Tracked,
+        models: list[dict[str, Any]],
+        words: Words,
     ) -> dict[str, Any]:
-        fields, home = self.request.fields, self.runner.home
-        away = [url for url in (home.tracking_uri,) if not url.startswith(LOCAL)]
-        if home.artifact_root is None:
-            away.append(f"artifacts of {home.tracking_uri}")
+        fields = self.request.fields
         still = {*self._files_wholly(words), *(path for path, what in changed.items() if what.startswith("left"))}
         return {
             "request": self.request.name,
@@ -389,13 +416,14 @@ class _Forgetting:
             "why": fields["why"],
             "key": fields["key"],
             "hashes": fields["hashes"],
-            "removed": dict(before),
+            "ids": fields.get("ids", []),
+            "removed": {**before, "tracked": tracked.changed},
             "models": models,
             "remains": {
                 "store": held.remaining(self.runner.store, words),
                 "files": sorted(still),
+                "tracked": tracked.left,
                 "sources": self._sources(words),
-                "not_searched": away,
             },
         }
 

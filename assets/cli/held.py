@@ -24,7 +24,7 @@ from assets.store.links import linked, read_links
 from assets.store.listing import parse_record, read_files
 from assets.store.storage import LocalStorage
 from assets.store.store import Kind, Record, Store
-from assets.store.tables import as_ids, hexadecimal, read_tables
+from assets.store.tables import among, as_ids, from_hexadecimal, hexadecimal, read_tables
 
 Mask = npt.NDArray[np.bool_]
 TEXTS = ("rows.feather", "ids.feather")
@@ -92,6 +92,50 @@ def shards(store: Store) -> Iterator[Path]:
     for digest, manifest in manifests(store, "objects").items():
         if set(TEXTS) <= manifest["files"].keys():
             yield store.open("objects", digest, reading=False)
+
+
+def shards_of(store: Store, pipeline: str) -> list[Path]:
+    """Shards that a pipeline's results link to: what it stands for in every environment, and what its logs name."""
+    known = manifests(store, "objects")
+    named = {
+        digest
+        for name, record in _records(store, "references")
+        if name.split("/")[2] == pipeline
+        for digest in record.links
+    }
+    for environment, each in logs(store):
+        if each == pipeline:
+            for digest in named_by_logs(entry.fields for entry in store.log(environment, pipeline)):
+                named.update(known.get(digest, {}).get("links", ()))
+    return [shard for shard in shards(store) if shard.name in named]
+
+
+def ids_of(shards: Iterable[Path], column: str, row_ids: Iterable[str]) -> set[str]:
+    """What some rows have in a column of ids, without white space at the ends; nothing where it is blank."""
+    some = from_hexadecimal(sorted(row_ids))
+    found: set[str] = set()
+    for shard, values in _columns(shards, column):
+        ids = as_ids(read_tables([shard], "ids.feather", ["row_id"])["row_id"])
+        found.update(value.strip() for value in values.filter(pa.array(among(ids, some))).to_pylist() if value)
+    return found - {""}
+
+
+def texts_with(shards: Iterable[Path], column: str, ids: set[str]) -> set[str]:
+    """Texts of the rows that have one of some ids."""
+    found: set[str] = set()
+    for shard, values in _columns(shards, column):
+        meant = pa.array([value is not None and value.strip() in ids for value in values.to_pylist()], pa.bool_())
+        found.update(read_tables([shard], "rows.feather", ["text"])["text"].filter(meant).drop_null().to_pylist())
+    return found
+
+
+def _columns(shards: Iterable[Path], column: str) -> Iterator[tuple[Path, pa.ChunkedArray]]:
+    """A column of those shards that have it."""
+    for shard in shards:
+        with pa.memory_map(str(shard / "rows.feather")) as source:
+            there = column in pa.ipc.open_file(source).schema.names
+        if there:
+            yield shard, read_tables([shard], "rows.feather", [column])[column]
 
 
 def is_labelled(shard: Path) -> bool:

@@ -25,7 +25,7 @@ from assets.raw.parse import Fault, Parsed
 from assets.raw.remote import read_bytes
 from assets.raw.rows import LABELS
 from assets.store.digests import write_json
-from assets.store.forgotten import key_called, matching
+from assets.store.forgotten import key_called, matching, matching_ids
 from assets.store.tables import Ids, distinct, id_column, write_table
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def parse(
         wanted: columns that hold the text, the label, and whatever else is carried along.
         labels: label as the files have it → label that the row gets, or None.
         labelled: whether the second of the wanted columns is the label; else the files need none.
-        forgotten: name of the secret key, and hashes of the texts that are left out; see `assets.store.forgotten`.
+        forgotten: name of the secret key, and hashes of the texts and ids that are left out; see
+            `assets.store.forgotten`.
 
     Returns:
         rows, rejected; renamed (rows read whose label was) where there are labels; forgotten (sha256 of a file → lines
@@ -100,7 +101,7 @@ def parse(
     told: Measurements = {}
     lines = _lines(parsed)
     if forgotten:
-        parsed = [_without(found, forgotten) for found in parsed]
+        parsed = [_without(found, forgotten, columns) for found in parsed]
         left_out = [read - rest for read, rest in zip(lines, _lines(parsed), strict=True)]
         if any(left_out):
             told["forgotten"] = {file.sha256: count for file, count in zip(files, left_out, strict=True) if count}
@@ -137,10 +138,13 @@ def _lines(parsed: Sequence[Parsed]) -> list[int]:
     return [len(found.lines) + len(found.faults) for found in parsed]
 
 
-def _without(found: Parsed, forgotten: Sequence[str]) -> Parsed:
-    """What was read of a file, without texts and lines that are forgotten."""
+def _without(found: Parsed, forgotten: Sequence[str], columns: Sequence[str]) -> Parsed:
+    """What was read of a file, without texts, ids and lines that are forgotten."""
     key, hashes = key_called(home().path, forgotten[0]), frozenset(forgotten[1:])
     stays = ~np.array(matching(found.rows.column(0).to_pylist(), key, hashes), bool)
+    for at, column in enumerate(columns):
+        if any(each.startswith(f"{column}=") for each in hashes):
+            stays &= ~np.array(matching_ids(column, found.rows.column(at).to_pylist(), key, hashes), bool)
     lost = matching([fault.text for fault in found.faults], key, hashes)
     if stays.all() and not any(lost):
         return found

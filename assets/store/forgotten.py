@@ -1,10 +1,12 @@
 """Texts that are forgotten: keyed hashes in the store, which keep a text out when a source brings it again.
 
-- `forgotten/00000000.json`: a request, written before anything is removed: `hashes`, `key`, `who`, `when`, `why`
+- `forgotten/00000000.json`: a request, written before anything is removed: `hashes`, `ids`, `key`, `who`, `when`, `why`
 - `forgotten/00000000.done.json`: its certificate, written when everything is removed
 
 They are the store's, not a pipeline's: pipelines and environments share objects, so a text that is to go must not come
-back through another one. The secret key of the hashes is not in the store, since whoever had both could try texts.
+back through another one. An id (`cleaning.id`) means something in one pipeline alone, so hashes of ids are that
+pipeline's: they keep out a row that is brought again with a changed text. The secret key of the hashes is not in the
+store, since whoever had both could try texts.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ class Request:
 
     Attributes:
         number: 0, 1, 2, … in the store.
-        fields: `hashes` (sorted), `key` (what the secret key is called), `by`, `when`, `why`, `pipeline`.
+        fields: `hashes` (sorted), `ids` (sorted, each `COLUMN=HASH`; earlier requests have none), `key` (what the
+            secret key is called), `by`, `when`, `why`, `pipeline`.
         certificate: what was removed; None as long as not everything is.
     """
 
@@ -63,6 +66,12 @@ def form(text: str) -> str:
 def hash_of(text: str, key: bytes) -> str:
     """Keyed hash of a text's normal form: HMAC-SHA256, 64 hexadecimal digits."""
     return hmac.new(key, form(text).encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def hash_of_id(column: str, value: str, key: bytes) -> str:
+    """`COLUMN=HASH`: keyed hash of an id that a row keeps when it is corrected, without white space at its ends."""
+    said = canonical_json([column, value.strip()])
+    return f"{column}={hmac.new(key, said, hashlib.sha256).hexdigest()}"
 
 
 def called(key: bytes) -> str:
@@ -165,10 +174,15 @@ def finish(store: Store, request: Request, certificate: Mapping[str, Any]) -> No
     store.storage.replace(f"{FOLDER}/{request.name}.done.json", canonical_json(dict(certificate)))
 
 
-def observe(store: Store, home: Path) -> dict[str, Observation]:
+def observe(store: Store, home: Path, pipeline: str | None = None) -> dict[str, Observation]:
     """What is forgotten, as an input from outside: `{"forgotten": …}`, or nothing.
 
-    Its values are the name of the key and the hashes, sorted.
+    Its values are the name of the key and the hashes, sorted; those of ids come last.
+
+    Args:
+        store: the store.
+        home: `FRESHTUNE_HOME`.
+        pipeline: whose ids count; None for none.
 
     Raises:
         ConfigurationError: a request is unfinished – what is left of the text would be remembered – or the key is lost.
@@ -186,6 +200,8 @@ def observe(store: Store, home: Path) -> dict[str, Observation]:
     name = found[0].fields["key"]
     key_called(home, name)
     hashes = sorted({each for request in found for each in request.fields["hashes"]})
+    mine = [request.fields for request in found if request.fields["pipeline"] == pipeline]
+    hashes += sorted({each for fields in mine for each in fields.get("ids", ())})
     return {"forgotten": Observation("input", "forgotten rows", digest_json([name, hashes]), values=(name, *hashes))}
 
 
@@ -201,3 +217,8 @@ def matching(texts: Sequence[str | None], key: bytes, hashes: frozenset[str]) ->
             known[text] = hash_of(text, key) in hashes
         found.append(known[text])
     return found
+
+
+def matching_ids(column: str, values: Sequence[str | None], key: bytes, hashes: frozenset[str]) -> list[bool]:
+    """For each value of a column whether it is an id that is forgotten."""
+    return [value is not None and hash_of_id(column, value, key) in hashes for value in values]

@@ -121,7 +121,7 @@ class Runner:
         if step.name not in self._observed:
             outside = {} if step.externals is None else step.externals(self.config, self.store.index)
             beside = {} if step.beside is None else step.beside(pipeline_folder(self.name), self.config)
-            gone = forgotten.observe(self.store, self.home.path) if step.forgets else {}
+            gone = forgotten.observe(self.store, self.home.path, self.name) if step.forgets else {}
             self._observed[step.name] = {**outside, **beside, **gone}
         return self._observed[step.name]
 

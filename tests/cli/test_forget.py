@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from assets.cli import forget as forgetting
+from assets.cli import held as forgotten_shards
 from assets.cli.doctor import forgotten_rows
 from assets.cli.everywhere import holding
 from assets.cli.scrubbing import Words, still_in
@@ -26,9 +28,10 @@ from assets.splits.rule import SIDES
 from assets.store import forgotten, lease
 from assets.store.garbage import gc
 from assets.store.storage import LocalStorage
+from assets.store.tables import as_ids, hexadecimal, read_tables
 from assets.store.verification import verify
 from tests.cli.conftest import Freshtune
-from tests.cli.test_trace import STEPS, Project, project
+from tests.cli.test_trace import PLAIN, STEPS, Project, project
 
 __all__ = ["project"]
 
@@ -196,6 +199,75 @@ def test_rulings_reports_and_databases_are_cleaned(told: Project, freshtune: Fre
         values = database.execute("select value from tags order by name").fetchall()
     assert values == [("say [forgotten]",), ('["[forgotten]"]',)]
     assert (told.folder / "pipelines" / "tiny" / "rulings.jsonl").read_text() == ""
+
+
+@pytest.fixture
+def with_ids(told: Project) -> Project:
+    """One whose rows have an id that they keep when they are corrected."""
+    path = told.folder / "pipelines" / "tiny" / "defs.yaml"
+    declared = yaml.safe_load(path.read_text())
+    declared["attributes"] |= {
+        "source": {"files": ["data/*.jsonl"], "columns": {"keep": ["id", "day"]}},
+        "cleaning": {"near_duplicates": None, "id": "id", "newest_by": "day"},
+    }
+    path.write_text(yaml.safe_dump(declared))
+    rows = [(str(at), text, label, "2026-01-01") for at, (text, label) in enumerate(PLAIN)]
+    write_ids(told, "a", [*rows, ("ann", SECRET, "ham", "2026-01-02"), ("bob", SECRET, "ham", "2026-01-02")])
+    return told
+
+
+def write_ids(project: Project, name: str, rows: list[tuple[str, str, str, str]]) -> None:
+    lines = [json.dumps(dict(zip(("id", "text", "label", "day"), row, strict=True))) for row in rows]
+    (project.folder / "data" / f"{name}.jsonl").write_text("\n".join(lines))
+
+
+def test_an_id_that_is_forgotten_stays_out_whatever_its_row_says_later(with_ids: Project, freshtune: Freshtune) -> None:
+    write_ids(with_ids, "b", [("ann", "what Ann Example said before", "ham", "2026-01-01")])
+    with_ids.decide("m1")
+    rows = json.loads(freshtune("rows", "tiny", "trace", "--text", SECRET, "--json").stdout)["rows"]
+    assert len(rows) == 2
+    (of_ann,) = [row["row_id"] for row in rows if row["row_id"] in ids_with(with_ids, "ann")]
+    certificate = forget(freshtune, of_ann)
+    # Her own row of before is hers too; another's row with the same text goes for its text alone.
+    assert holding([with_ids.folder / "home"], ["what Ann Example said before", SECRET]) == []
+    (hashed,) = certificate["ids"]
+    assert hashed.startswith("id=")
+    assert "ann" not in json.dumps(certificate)
+    account = row_account(run())
+    assert (account["forgotten"], account["missing"]) == (3, 0)
+    write_ids(
+        with_ids,
+        "c",
+        [(" ann ", "what Ann Example says now", "ham", "2026-02-01"), ("bob", "a new word", "ham", "2026-02-01")],
+    )
+    account = row_account(run())
+    assert (account["forgotten"], account["missing"]) == (4, 0)
+    assert holding([with_ids.folder / "home"], ["what Ann Example says now"]) == []
+    assert holding([with_ids.folder / "home" / "store"], ["a new word"])
+    # Asked for again, nothing is left to do.
+    assert forget(freshtune, "--text", SECRET) == certificate
+
+
+def test_an_id_means_nothing_in_another_pipeline(with_ids: Project, freshtune: Freshtune) -> None:
+    with_ids.decide("m1")
+    forget(freshtune, "--text", SECRET)
+    runner = open_runner("tiny")
+    mine, others = (
+        forgotten.observe(runner.store, runner.home.path, name)["forgotten"].values for name in ("tiny", "other")
+    )
+    assert len(mine) == len(others) + 2
+    assert set(others) < set(mine)
+
+
+def ids_with(project: Project, which: str) -> set[str]:
+    """row_ids of the rows with an id."""
+    runner = open_runner("tiny")
+    found: set[str] = set()
+    for shard in forgotten_shards.shards_of(runner.store, "tiny"):
+        table = read_tables([shard], "rows.feather")
+        names = hexadecimal(as_ids(read_tables([shard], "ids.feather")["row_id"])).to_pylist()
+        found |= {name for name, each in zip(names, table["id"].to_pylist(), strict=True) if each == which}
+    return found
 
 
 class Killed(BaseException):

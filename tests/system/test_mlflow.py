@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.test_tracked import check_that_a_text_is_taken_out
 from tests.project import COMMAND, Project
 from tests.tiny import LABELS, make_rows
 
@@ -210,3 +211,9 @@ def test_a_server_that_goes_away_half_way(project: Registered, tmp_path: Path) -
     assert found["versions"][0]["version"] is None, "decided and not registered yet"
     project.finish()
     assert project.aliases()["champion"] == project.models()["champion"] == 4
+
+
+def test_a_text_is_taken_out_of_a_server(tmp_path: Path) -> None:
+    server = Server(tmp_path / "server")
+    with server.serving():
+        check_that_a_text_is_taken_out(server.url, None, server.folder / "artifacts", tmp_path)
