@@ -234,7 +234,12 @@ class _Forgetting:
                 folder = home / "work" / path.relative_to(home / "work").parts[0]
                 shutil.rmtree(folder)
                 done[str(folder)] = "deleted"
-            elif path.is_relative_to(home / "cache") or path.is_relative_to(home / "spool"):
+            elif path.is_relative_to(home / "cache"):
+                # Whole: what has lost a file would be taken for an object that is there.
+                kind_prefix_digest = path.relative_to(home / "cache").parts[:3]
+                LocalStorage(home / "cache").remove("/".join(kind_prefix_digest))
+                done[str(path)] = "deleted"
+            elif path.is_relative_to(home / "spool"):
                 path.chmod(0o644)
                 path.unlink()
                 done[str(path)] = "deleted"
@@ -384,15 +389,20 @@ class _Forgetting:
             store.storage.remove(name)
 
     def _remove(self, shards: held.Shards, found: held.Found) -> None:
-        """Remove objects and traces, records, and shards last: by them the rows are found again."""
-        storage = self.runner.store.storage
+        """Remove objects and traces, records, and shards last: by them the rows are found again.
+
+        What was fetched of them goes too: whoever made their successors has fetched it.
+        """
+        storage, fetched = self.runner.store.storage, LocalStorage(self.runner.store.cache)
         for kind, digests in (("objects", found.objects), ("traces", found.traces)):
             for digest in digests:
                 storage.remove(f"{kind}/{digest[:2]}/{digest}")
+                fetched.remove(f"{kind}/{digest[:2]}/{digest}")
         for name in found.records:
             storage.remove(name)
         for digest in sorted(shards.stays):
             storage.remove(f"objects/{digest[:2]}/{digest}")
+            fetched.remove(f"objects/{digest[:2]}/{digest}")
 
     # The certificate
 

@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import yaml
 
@@ -32,6 +33,7 @@ from assets.store.tables import as_ids, hexadecimal, read_tables
 from assets.store.verification import verify
 from tests.cli.conftest import Freshtune
 from tests.cli.test_trace import PLAIN, STEPS, Project, project
+from tests.grep import grep
 
 __all__ = ["project"]
 
@@ -94,6 +96,35 @@ def test_nothing_holds_the_text_any_more_and_the_source_cannot_bring_it_back(
     # Another text that begins alike is another text.
     assert holding([told.folder / "home" / "store"], [LONGER])
     assert verify(open_runner("tiny").store).faults == ()
+
+
+def test_nothing_is_left_on_object_storage_nor_in_what_was_fetched_from_it(
+    told: Project, freshtune: Freshtune, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"memory://forget-{tmp_path.name}"
+    monkeypatch.setenv("FRESHTUNE_STORE", url)
+    # Nothing longer that holds the text, and may stay.
+    told.write("c.csv", [(SPACED, "spam"), ("a later message", "ham")])
+    told.decide("m1")
+    bucket, path = fsspec.core.url_to_fs(url)
+    assert in_bucket(bucket, path, tmp_path)
+    certificate = forget(freshtune, "--text", SECRET)
+    assert certificate["removed"]["rows"] == 2
+    assert in_bucket(bucket, path, tmp_path) == []
+    assert grep(told.folder / "home", "Ann Example") == []
+    account = row_account(run())
+    assert (account["forgotten"], account["missing"]) == (2, 0)
+    assert in_bucket(bucket, path, tmp_path) == []
+    assert grep(told.folder / "home", "Ann Example") == []
+    assert verify(open_runner("tiny").store).faults == ()
+
+
+def in_bucket(bucket: Any, path: str, folder: Path) -> list[str]:
+    """Files of a bucket that hold the text."""
+    copy = folder / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    bucket.get(path, str(copy), recursive=True)
+    return grep(copy, "Ann Example")
 
 
 def test_the_certificate_and_the_request_hold_keyed_hashes_only(told: Project, freshtune: Freshtune) -> None:
