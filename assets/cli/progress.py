@@ -19,6 +19,8 @@ from assets.progress import Event, Sink
 
 LINE_SECONDS = 10.0
 """Least time between two plain lines about one bar."""
+SLOW = 0.1
+"""Rate, a second, below which it is told by the minute: whole trainings are counted too."""
 WIDE = 100
 """Columns of a terminal from which on a line has room for rate and more numbers."""
 
@@ -271,12 +273,14 @@ def _advanced(event: Event, seconds: float) -> str:
     done, total, rate = event["completed"], event["total"], event["completed"] / seconds
     parts = [f"{done:,}" if total is None else f"{done:,}/{total:,} ({done / total:.0%})", _rate(rate)]
     parts += [f"{name} {value:.4g}" for name, value in event["values"].items()]
-    if total is not None and done:
+    if total is not None and 0 < done < total:
         parts.append(f"about {duration((total - done) / rate)} left")
     return ", ".join(parts)
 
 
 def _rate(rate: float) -> str:
+    if 0 < rate < SLOW:
+        return f"{60 * rate:.1f}/min"
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 

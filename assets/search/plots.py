@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any
 
 from assets.pages.charts import ACCENT, INK, LINE, MUTED, PAGE, SECOND, Spec
@@ -13,8 +12,9 @@ Trial = Mapping[str, Any]
 """See `assets.search.report.write`."""
 
 _WIDTH = 560
-_REACH = 6.0
-"""A score that is worse than the median by more than so many times what the best is better stands at the edge."""
+_REACH = 3.0
+"""A score that is worse than the worst of three quarters by more than so many times what the best is better than that
+stands at the edge."""
 
 
 def history(trials: Sequence[Trial], best: int, score_name: str, *, minimise: bool) -> Spec:
@@ -54,7 +54,7 @@ def history(trials: Sequence[Trial], best: int, score_name: str, *, minimise: bo
             },
             {
                 "data": {"values": points},
-                "mark": {"type": "point", "opacity": 1, "size": 60, "strokeWidth": 2},
+                "mark": {"type": "point", "filled": True, "opacity": 1, "size": 60},
                 "encoding": {
                     "x": x,
                     "y": y,
@@ -65,7 +65,7 @@ def history(trials: Sequence[Trial], best: int, score_name: str, *, minimise: bo
             },
             {
                 "data": {"values": [point for point in points if point["trial"] == best]},
-                "mark": {"type": "point", "color": ACCENT, "size": 300, "opacity": 1, "aria": False},
+                "mark": {"type": "point", "filled": False, "color": ACCENT, "size": 300, "opacity": 1, "aria": False},
                 "encoding": {"x": x, "y": y},
             },
         ],
@@ -213,6 +213,8 @@ def _told(declared: Mapping[str, Any]) -> list[Any]:
     if declared["choices"] is not None:
         return list(declared["choices"])
     low, high = declared["low"], declared["high"]
+    if declared["step"] is not None:
+        return [low, high]
     middle = math.sqrt(low * high) if declared["log"] else (low + high) / 2
     return [low, middle, high]
 
@@ -227,9 +229,9 @@ def written(value: Any) -> str:
 def _domain(trials: Sequence[Trial], sign: int) -> tuple[float, float]:
     """What the axis of scores spans: a few bad ones, or those after few epochs, must not press the rest together."""
     scores = [sign * trial["score"] for trial in trials if trial["outcome"] == "trained"]
-    best, middle, worst = min(scores), median(scores), max(scores)
-    if middle > best:
-        worst = min(worst, middle + _REACH * (middle - best))
+    best, most, worst = min(scores), sorted(scores)[3 * (len(scores) - 1) // 4], max(scores)
+    if most > best:
+        worst = min(worst, most + _REACH * (most - best))
     room = 0.08 * (worst - best) or 0.01
     low, high = sorted((sign * (best - room), sign * (worst + room)))
     return low, high

@@ -152,3 +152,18 @@ def test_plain_lines_without_a_total() -> None:
     event: Event = {"step": "raw", "kind": "advance", "description": "reading", "total": None, "values": {}}
     sink({**event, "time": 10.0, "completed": 45_000})
     assert output.getvalue().splitlines() == ["raw: reading", "raw: reading 45,000, 4,500/s"]
+
+
+def test_slow_things_are_counted_by_the_minute() -> None:
+    output = io.StringIO()
+    sink = PlainLines(Console(file=output))
+    sink({"time": 0.0, "step": "search", "kind": "start", "description": "trials", "total": 3})
+    event: Event = {"step": "search", "kind": "advance", "description": "trials", "total": 3, "values": {}}
+    for done in (0, 1, 3):
+        sink({**event, "time": 40.0 * (done + 1), "completed": done})
+    assert output.getvalue().splitlines() == [
+        "search: trials, 3 to do",
+        "search: trials 0/3 (0%), 0.0/s",
+        "search: trials 1/3 (33%), 0.8/min, about 2 min 40 s left",
+        "search: trials 3/3 (100%), 1.1/min",
+    ]

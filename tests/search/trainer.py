@@ -40,10 +40,10 @@ BUDGET: Mapping[str, Any] = {
 
 
 def loss_of(settings: Mapping[str, Any], epoch: int) -> float:
-    """Least at a learning rate of 3e-3 and batches of 8; falls over the epochs; seeds differ a little."""
+    """Least at a learning rate of 3e-3 and batches of 8; falls over the epochs; the seed 4 is the luckiest."""
     rate = math.log10(settings["training.learning_rate"]) - math.log10(3e-3)
     other = 0.0 if settings["training.batch_size"] == 8 else 0.1
-    return float(rate * rate + other + 0.01 * settings["training.seed"] + 1 / epoch)
+    return float(rate * rate + other + 0.01 * abs(settings["training.seed"] - 4) + 1 / epoch)
 
 
 class Trainer:
