@@ -85,17 +85,35 @@ def quoted(text: str) -> Iterator[str]:
     for escaped in (True, False):
         for space in ("", " "):
             yield f'"text":{space}{json.dumps(text, ensure_ascii=escaped)}'
-    yield f">{html.escape(text)}<"
+    for form in _html(text):
+        yield f">{form}<"
 
 
-def forms(text: str) -> Iterator[str]:
-    """A text as it is, and as JSON, HTML and CSV write it."""
-    yield text
+def forms(text: str) -> set[str]:
+    """A text as it is, as JSON, HTML and CSV write it, and as one of them writes what another wrote."""
+    once = {text, *_written(text)}
+    return {form for each in once for form in (each, *_written(each))}
+
+
+def _written(text: str) -> Iterator[str]:
     for escaped in (True, False):
-        yield json.dumps(text, ensure_ascii=escaped)[1:-1]
-    yield html.escape(text)
-    yield html.escape(text, quote=False)
+        plain = json.dumps(text, ensure_ascii=escaped)[1:-1]
+        yield plain
+        # As Jinja writes JSON into a page.
+        for character in "<>&'":
+            plain = plain.replace(character, f"\\u{ord(character):04x}")
+        yield plain
+    yield from _html(text)
     yield text.replace('"', '""')  # as CSV
+
+
+def _html(text: str) -> Iterator[str]:
+    """A text as Python's `html` writes it, with quotes and without, as Jinja does, and as Vega does."""
+    yield html.escape(text, quote=False)
+    quoted = html.escape(text)
+    yield quoted
+    yield quoted.replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
+    yield quoted.replace("&#x27;", "'")
 
 
 def search(runner: Runner, text: str) -> tuple[list[Path], list[str]]:

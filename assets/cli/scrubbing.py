@@ -67,7 +67,7 @@ class Words:
                 for form, instead in zip(quoted(text), quoted(MARK), strict=True):
                     content = content.replace(form, instead)
                 continue
-            for form in sorted({*forms(text)}, key=len, reverse=True):
+            for form in sorted(forms(text), key=len, reverse=True):
                 content = _cut(content, form)
         for row_id in self.row_ids:
             content = content.replace(row_id, MARK)
@@ -153,6 +153,8 @@ def scrub(path: Path, words: Words) -> bool:
         # As it was written: `assets.store.digests` writes for people with an indent, and for programs without.
         indent = 1 if "\n" in content.strip() else None
         after = json.dumps(_json_without(value, words), ensure_ascii=False, sort_keys=True, indent=indent)
+        # A value may be a page, or JSON itself.
+        after = words.without_spelt(after)
     _replace(path, lambda part: part.write_bytes(after.encode()))
     return True
 

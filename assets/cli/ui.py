@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from typing import Annotated
@@ -33,5 +34,7 @@ def ui(port: Port = 3000) -> None:
     command, environment = ui_command(port)
     typer.echo(f"Dagster's UI: http://{LOOPBACK}:{port}  (ready in some seconds; Ctrl-C stops it)")
     sys.stdout.flush()
+    # A shell that starts it in the background lets it ignore SIGINT, and Dagster makes SIGTERM mean the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # In place of this process, so that every signal reaches it.
     os.execve(command[0], command, environment)  # noqa: S606 - a list, never a shell

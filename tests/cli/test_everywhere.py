@@ -6,19 +6,23 @@ import gzip
 import html
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import markupsafe
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from jinja2.utils import htmlsafe_json_dumps
 from pyarrow import feather
 
 from assets.cli import everywhere
 from assets.cli.everywhere import holding
+from assets.cli.scrubbing import Words, scrub
 from assets.errors import ConfigurationError
 
-TEXT = 'win "a prize" & call <Zoë>\tnow'
+TEXT = 'win "a prize" & call <Zoë>\tnow, it\'s free'
 
 
 def written(folder: Path, text: str) -> None:
@@ -47,6 +51,34 @@ def test_a_text_is_found_in_every_kind_of_file(tmp_path: Path) -> None:
     written(tmp_path / "with", f"so {TEXT} it is")
     written(tmp_path / "without", "nothing of it")
     assert holding([tmp_path, tmp_path / "gone"], [TEXT]) == sorted((tmp_path / "with").iterdir())
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        html.escape,
+        markupsafe.escape,
+        htmlsafe_json_dumps,
+        lambda text: json.dumps(json.dumps({"a": text})),
+        lambda text: json.dumps({"page": f"<td>{markupsafe.escape(text)}</td>"}),
+        lambda text: f"<svg aria-label='{html.escape(json.dumps(text, ensure_ascii=False))}'>",
+    ],
+)
+def test_a_text_is_found_and_taken_out_however_it_is_written(write: Callable[[str], object], tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(f"before {write(TEXT)} after")
+    assert holding([tmp_path], [TEXT]) == [tmp_path / "a"]
+    assert scrub(tmp_path / "a", Words((TEXT,), ()))
+    assert holding([tmp_path], [TEXT]) == []
+    left = (tmp_path / "a").read_text()
+    assert "[forgotten]" in left
+    assert left.startswith("before ")
+    assert left.endswith(" after")
+
+
+def test_a_page_in_json_is_cleaned_and_stays_json(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"page": f"<td>{markupsafe.escape(TEXT)}</td>", "other": 1}))
+    assert scrub(tmp_path / "a.json", Words((TEXT,), ()))
+    assert json.loads((tmp_path / "a.json").read_text()) == {"page": "<td>[forgotten]</td>", "other": 1}
 
 
 def test_what_a_database_only_marked_as_deleted_is_found(tmp_path: Path) -> None:

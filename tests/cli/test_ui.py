@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -33,6 +34,16 @@ def test_takes_the_place_of_this_process(freshtune: Freshtune, started: list[Any
     assert result.exit_code == 0
     assert f"http://127.0.0.1:{port} " in result.stdout
     assert started == [("dagster", ["dagster", str(port)], {"A": "b"})]
+
+
+def test_in_the_background_it_ends_when_it_is_told_to(freshtune: Freshtune, started: list[Any]) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert freshtune("ui", "--port", str(free_port())).exit_code == 0
+        # What handles a signal is not handed on to what takes the place of a process; that it is ignored is.
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_port_in_use(freshtune: Freshtune, started: list[Any]) -> None:
