@@ -20,13 +20,13 @@ from assets.store.store import Store
 from tests.tiny import LABELS
 
 SPACE = {
-    "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+    "training.head_learning_rate": {"low": 1e-5, "high": 1e-1, "log": True},
     "training.batch_size": {"choices": [16, 32]},
 }
 TRAINING = {
     "epochs": 2,
-    "learning_rate": 5e-3,
-    "head_learning_rate": 5e-3,
+    "learning_rate": 1e-4,
+    "head_learning_rate": 1e-5,
     "max_tokens": 32,
     "precision": "float32",
 }

@@ -86,7 +86,8 @@ def test_the_model_is_trained_with_what_was_found_and_the_winner_is_not_trained_
     assert searched["model"].action == "reused"
     made_with = searched["model"].record.ingredients["configuration"]
     assert {path: made_with[path] for path in settings} == settings
-    assert searched["search"].measurements["launched"][0]["learning_rate"] == 5e-3
+    assert searched["search"].measurements["launched"][0]["head_learning_rate"] == 1e-5
+    assert settings["training.head_learning_rate"] > 1e-5, "the configured training is not the best one"
     assert len(searched["search"].measurements["launched"]) == 2
     score = searched["model"].measurements["validation"]["loss"]
     assert searched["search"].measurements["score"] == score
@@ -138,7 +139,7 @@ def test_what_a_model_was_made_from_is_known_by_the_settings(
     model = runner.step("model")
     record = searched["model"].record
     with runner.store.staged() as folder:
-        (folder / "settings.json").write_text('{"training.learning_rate": 1e-05}')
+        (folder / "settings.json").write_text('{"training.head_learning_rate": 1e-03}')
         other = runner.store.publish("objects", folder)
     assert runner.is_made_from(model, record, "search", searched["search"].record.content)
     assert not runner.is_made_from(model, record, "search", other)
