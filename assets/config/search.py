@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic.fields import FieldInfo
 
 from assets.config.section import OfTheMachine, Section
 from assets.config.training import Training
 
 SECTION = "training"
 FIXED = {
-    "devices": "it changes no result beyond rounding",
     "precision": "it is a matter of the device; set it in `training`",
     "seed": "it would be chosen for its luck; `search.seeds` takes the mean over several",
     "select_by": "it is what trials are compared by",
 }
-"""Fields of `training` that are not searched for, and why."""
+"""Fields of `training` that are not searched for, and why; nor are those of `OfTheMachine`."""
+OF_THE_MACHINE = "it changes no result beyond rounding"
 
 Choice = bool | int | float | str | None
 
@@ -87,7 +88,7 @@ def _fields(section: type[Section], prefix: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
         inner = [each for each in (field.annotation, *get_args(field.annotation)) if isinstance(each, type)]
         inner = [each for each in inner if issubclass(each, Section)]
-        if name in FIXED:
+        if name in FIXED or _of_the_machine(field):
             continue
         if inner:
             yield from _fields(inner[0], f"{prefix}{name}.")
@@ -95,11 +96,17 @@ def _fields(section: type[Section], prefix: str) -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
+def _of_the_machine(field: FieldInfo) -> bool:
+    return any(isinstance(mark, OfTheMachine) for mark in field.metadata)
+
+
 def _searchable(path: str) -> str:
     accepted = list(_fields(Training, f"{SECTION}."))
     if path in accepted:
         return path
-    why = FIXED.get(path.removeprefix(f"{SECTION}."))
+    name = path.removeprefix(f"{SECTION}.")
+    field = Training.model_fields.get(name)
+    why = OF_THE_MACHINE if field is not None and _of_the_machine(field) else FIXED.get(name)
     if why is not None:
         raise ValueError(f"is not searched for: {why}; accepted: {', '.join(accepted)}; fix: remove it")
     near = difflib.get_close_matches(path, [*accepted], n=1) or [

@@ -23,6 +23,7 @@ STEP = dataclasses.replace(
     configuration=(*model.STEP.configuration, "search"),
     environment=(*model.STEP.environment, "optuna"),
     roots=lambda config: (model.STEP.function,),
+    preflight=None,
     program=None,
     tunes="model",
     checks=(),

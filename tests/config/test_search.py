@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from assets.chain import chain_of
 from assets.config.load import COMPONENT, load_pipeline
 from assets.config.pipeline import Pipeline
-from assets.config.search import FIXED
+from assets.config.search import FIXED, OF_THE_MACHINE
 from assets.config.settings import with_settings
 from assets.config.training import Training
 from assets.errors import ConfigurationError
@@ -80,6 +80,7 @@ def test_everything_that_is_wrong_with_a_space_is_said_at_once(tmp_path: Path) -
         "learning_rate: {low: 1e-5, high: 1e-3}",
         "training.seed: {choices: [1, 2]}",
         "training.warmup: {low: 0.5, high: 0.1}",
+        "training.devices: {choices: [1, 2]}",
         "training.weight_decay: {low: 0, high: 0.1, log: true}",
         "training.batch_size: {choices: [8, 16], low: 3}",
         "training.epochs: {}",
@@ -91,21 +92,22 @@ def test_everything_that_is_wrong_with_a_space_is_said_at_once(tmp_path: Path) -
     )
     accepted = found[0].partition("accepted: ")[2].partition("; fix")[0]
     assert accepted.startswith("training.epochs, training.batch_size, training.learning_rate, ")
-    assert "training.seed" not in accepted
+    assert not {"training.seed", "training.devices", "training.activation_checkpointing"} & set(accepted.split(", "))
     none = "is no setting that can be searched for; accepted: "
     assert found == [
         f"8: search.space.training.learnin_rate: {none}{accepted}; fix: did you mean training.learning_rate?",
         f"9: search.space.learning_rate: {none}{accepted}; fix: did you mean training.learning_rate?",
         f"10: search.space.training.seed: is not searched for: {FIXED['seed']}; accepted: {accepted}; fix: remove it",
         "11: search.space.training.warmup: low 0.5 is not below high 0.1; fix: change one of them",
-        "12: search.space.training.weight_decay: log wants low above 0, which is 0; fix: raise low, or remove log",
-        "13: search.space.training.batch_size: has `choices` and `low`, `high`, `log` or `step`; fix: keep one of the two kinds",
-        "14: search.space.training.epochs: says no values; accepted: `choices`, or `low` and `high`; fix: add them",
-        "15: search.space.training.patience: the same choice stands twice; fix: remove one of them",
-        "16: search.space.training.max_tokens: log and step exclude each other; fix: remove one of them, or write `choices`",
-        "17: search.space.training.layer_decay: step 0.5 is more than high - low, 0.1; fix: make it smaller",
-        "18: search.space.training.schedule.choices: is not accepted; accepted: a list with at least 2 entries of true or false or a whole number or a number or text or null or null; fix: write one that is accepted, or remove the line for the default null",
-        "19: search.space.training.order.choice: there is no such field; accepted: choices, low, high, log, step; fix: did you mean choices?",
+        f"12: search.space.training.devices: is not searched for: {OF_THE_MACHINE}; accepted: {accepted}; fix: remove it",
+        "13: search.space.training.weight_decay: log wants low above 0, which is 0; fix: raise low, or remove log",
+        "14: search.space.training.batch_size: has `choices` and `low`, `high`, `log` or `step`; fix: keep one of the two kinds",
+        "15: search.space.training.epochs: says no values; accepted: `choices`, or `low` and `high`; fix: add them",
+        "16: search.space.training.patience: the same choice stands twice; fix: remove one of them",
+        "17: search.space.training.max_tokens: log and step exclude each other; fix: remove one of them, or write `choices`",
+        "18: search.space.training.layer_decay: step 0.5 is more than high - low, 0.1; fix: make it smaller",
+        "19: search.space.training.schedule.choices: is not accepted; accepted: a list with at least 2 entries of true or false or a whole number or a number or text or null or null; fix: write one that is accepted, or remove the line for the default null",
+        "20: search.space.training.order.choice: there is no such field; accepted: choices, low, high, log, step; fix: did you mean choices?",
     ]
 
 
@@ -135,7 +137,7 @@ def test_a_space_must_not_be_empty(tmp_path: Path) -> None:
 
 
 def test_what_is_not_searched_for_is_a_setting() -> None:
-    assert {name for name in FIXED if name != "devices"} <= set(Training.model_fields)
+    assert set(FIXED) <= set(Training.model_fields)
 
 
 def test_settings_are_replaced() -> None:
