@@ -120,7 +120,9 @@ def wilson(right: Any, rows: int, level: float = 0.95) -> tuple[Numbers, Numbers
     share, widened = np.asarray(right, np.float64) / rows, z * z / rows
     middle = (share + widened / 2) / (1 + widened)
     half = z / (1 + widened) * np.sqrt((share * (1 - share) + widened / 4) / rows)
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
+    # Rounding leaves a limit beside 0 or 1, and then all rows would be right more often than the interval says.
+    low, high = np.where(share == 0, 0, middle - half), np.where(share == 1, 1, middle + half)
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def tango(gained: Any, lost: Any, rows: int, level: float = 0.95) -> tuple[Numbers, Numbers]:

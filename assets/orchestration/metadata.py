@@ -23,6 +23,8 @@ TEXT_COLUMNS = frozenset({"text", "line_text", "detail", "observed"})
 """Columns of tables of measurements that may hold the text of rows; shown only where they are numbers."""
 PARTITIONS = frozenset({"labels", "rows"})
 """Measurements whose counts are parts of one whole, and so have shares."""
+LEADING = ("decision", "comparisons", "findings", "metrics")
+"""Measurements that come first: what was decided, and why."""
 LEADING_COLUMNS = ("", "name", "type")
 LONG = 40
 """Columns with longer texts come last in a table, where they push nothing out of sight."""
@@ -76,7 +78,8 @@ def step_metadata(runner: Runner, result: StepResult) -> dict[str, Value]:
     own = {name: value for name, value in result.measurements.items() if name not in first | last}
     # No row's text is in a database, but for so many as the YAML allows.
     own[SAMPLES] = own.get(SAMPLES, [])[: runner.config.evaluation.samples]
-    return first | measured(own) | last
+    leading = {name: own[name] for name in LEADING if name in own}
+    return first | measured(leading | own) | last
 
 
 def measured(measurements: Mapping[str, Any]) -> dict[str, Value]:
@@ -180,6 +183,8 @@ def _sequence(value: Sequence[Any], *, with_text: bool) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    # What no row has is no column; a table that is wider than the page is read only in part.
+    columns = [name for name in columns if any(row.get(name) not in (None, "") for row in rows)]
     if not columns:
         return ""
     widths = {column: max(len(_cell(row.get(column, ""))) for row in rows) for column in columns}
@@ -202,6 +207,8 @@ def _cell(value: Any) -> str:
         text = f"{value:.3g}" if 0 < abs(value) < TINY else text
     elif isinstance(value, int):
         text = f"{value:,}"
+    elif value is None:
+        text = ""
     else:
         text = str(value)
     text = " ".join(text.split())

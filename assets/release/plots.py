@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from assets.pages.charts import ACCENT, INK, LINE, MUTED, ON_ACCENT, SECOND, THIRD, Spec, svg
@@ -283,7 +284,11 @@ def thresholds(curve: Sequence[Mapping[str, float]], measures: Mapping[str, str]
         for name, title in measures.items()
     ]
     domain = list(measures.values())
-    x = {"field": "threshold", "type": "quantitative", "axis": {"title": "threshold", "grid": False}}
+    x = {
+        "field": "threshold",
+        "type": "quantitative",
+        "axis": {"title": "threshold", "grid": False, "tickCount": 6, "labelFlush": False},
+    }
     y = {"field": "value", "type": "quantitative", "axis": {"title": None, "tickCount": 5}, "scale": {"zero": False}}
     series = {"field": "measure", "type": "nominal"}
     colours = [ACCENT, SECOND, THIRD][: len(domain)]
@@ -315,7 +320,15 @@ def thresholds(curve: Sequence[Mapping[str, float]], measures: Mapping[str, str]
                 },
                 {
                     "data": {"values": [{"at": chosen, "text": f"in use: {chosen:.3f}"}]},
-                    "mark": {"type": "text", "y": -6, "fontSize": 12, "aria": False, "color": INK},
+                    "mark": {
+                        "type": "text",
+                        "y": -6,
+                        "fontSize": 12,
+                        "aria": False,
+                        "color": INK,
+                        # Away from the nearer end, where the labels of the axis are.
+                        "align": "left" if chosen < fmean(ordered[at]["threshold"] for at in (0, -1)) else "right",
+                    },
                     "encoding": {"x": {"field": "at", "type": "quantitative"}, "text": {"field": "text"}},
                 },
             ],

@@ -8,6 +8,7 @@ import pytest
 
 from assets.evaluation import STEP
 from assets.evaluation.findings import FEW, findings
+from assets.evaluation.intervals import wilson
 from assets.evaluation.score import confused
 
 Confusion = list[list[int]]
@@ -45,6 +46,25 @@ def test_a_label_that_is_missed_is_named_with_what_it_is_taken_for() -> None:
     said = found([[190, 5, 5], [40, 60, 0], [2, 0, 98]])["weakness"]
 
     assert said[0].startswith("spam is found in only 60% of 100 rows [50–69 %]; most are taken for ham (40)")
+
+
+def test_a_model_without_errors_has_no_weak_label() -> None:
+    """184 and 144 are among the numbers of rows of which the interval of all being right ended below 1, by rounding."""
+    said = found(
+        [[184, 0], [0, 62]],
+        f1=(1.0, 0.97, 1.0),
+        slices=[
+            {
+                "name": "short",
+                "by": "text_length",
+                "rows": 144,
+                "small": False,
+                "metrics": {"accuracy": 1.0},
+                "intervals": {"accuracy": [float(limit) for limit in wilson(144, 144)]},
+            }
+        ],
+    )
+    assert said["weakness"] == []
 
 
 def test_labels_that_stand_out_for_the_better_are_strengths() -> None:

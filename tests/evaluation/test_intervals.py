@@ -61,6 +61,12 @@ def test_no_error_is_no_certainty(metric: str) -> None:
     assert paired_difference(metric, true, true, true, 2).low < 0
 
 
+@pytest.mark.parametrize("rows", range(1, 400))
+def test_all_or_none_is_within_the_interval(rows: int) -> None:
+    low, high = wilson([0, rows], rows)
+    assert (low[0], high[1]) == (0, 1)
+
+
 def test_published_values() -> None:
     assert [float(limit) for limit in wilson(81, 263)] == pytest.approx([0.2553, 0.3662], abs=1e-4)  # Newcombe 1998
 

@@ -57,6 +57,16 @@ def test_long_columns_come_last_and_names_first() -> None:
     assert shown(comparisons=comparisons)["comparisons"].startswith("| name | limit | passed | message |\n")
 
 
+def test_what_no_row_has_is_no_column() -> None:
+    comparisons = [
+        {"name": "floor", "limit": 0.5, "interval": None, "method": ""},
+        {"name": "slices", "limit": None, "interval": None, "method": ""},
+    ]
+    assert shown(comparisons=comparisons)["comparisons"] == (
+        "| name | limit |\n| --- | --- |\n| floor | 0.5000 |\n| slices |  |"
+    )
+
+
 def test_cells_are_what_people_read() -> None:
     table = shown(tests=[{"name": "a", "alarm": True, "effect": 0.25, "length": 1234.5678}])["tests"]
     assert table.endswith("| a | yes | 0.2500 | 1,234.6 |")
