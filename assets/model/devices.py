@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assets.errors import ConfigurationError
+from assets.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:
     import torch
@@ -143,7 +143,11 @@ ALONE = Devices()
 
 @contextmanager
 def devices_together() -> Iterator[Devices]:
-    """Join the processes that `torchrun` started with this one, each with a GPU of its own where there are any."""
+    """Join the processes that `torchrun` started with this one, each with a GPU of its own where there are any.
+
+    Raises:
+        TransientError: they do not reach each other.
+    """
     import torch
 
     count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -153,8 +157,14 @@ def devices_together() -> Iterator[Devices]:
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    with _together():
+    try:
         torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo")
+    except RuntimeError as error:
+        raise TransientError(
+            f"the {count} processes that train together do not reach each other: {error}",
+            where="training.devices",
+            fix="run again; if it stays so, set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to the network between them",
+        ) from error
     devices = Devices(torch.distributed.get_rank(), count)
     yield devices
     # Only after success: whoever fails ends, and does not wait for others.

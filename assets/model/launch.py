@@ -21,6 +21,7 @@ from assets.model.devices import LOST
 from assets.store.program import PARENT, result_file, revived
 
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 PIPES = ("DAGSTER_PIPES_CONTEXT", "DAGSTER_PIPES_MESSAGES")
 """How Dagster's side of the conversation is found: this process has it, its children do not."""
 
@@ -132,7 +133,18 @@ def _run(command: Sequence[str], count: int) -> dict[int, int]:
         local_addr="127.0.0.1",
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        # Of the two others a second one would break off its wait for processes that save: the keyboard tells this
+        # process, and so does whoever started it.
+        signals_to_handle="SIGHUP,SIGQUIT",
     )
+
+    def stop(number: int, _: object) -> None:
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_IGN)
+        raise SignalException("told to stop", signal.Signals(number))
+
+    for each in STOPPING:
+        signal.signal(each, stop)
     try:
         elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as error:

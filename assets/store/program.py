@@ -182,7 +182,7 @@ def main(together: Together | None = None) -> int:
                 return _leave(path, _said(error), 1, by_hand)
         # What one of several processes does is told by the first.
         result, code = _run(spec, discard if rank else file_sink(path.with_name("progress.jsonl")))
-    return _leave(path, result, code, by_hand and rank == 0)
+    return _leave(path, result, code, by_hand)
 
 
 def _leave(path: Path, result: Mapping[str, Any], code: int, say: bool) -> int:

@@ -11,8 +11,9 @@ import torch  # noqa: TID253 - this module tests torch code
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.errors import TransientError
 from assets.model.checkpoints import Checkpoints
-from assets.model.devices import ALONE, Devices
+from assets.model.devices import ALONE, LOST, Devices, devices_together
 from assets.progress import Progress
 from tests.model.pair import STOPPED, TRAININGS, alike, run_pair, trained
 
@@ -26,6 +27,31 @@ def test_every_row_is_one_processs_and_tokens_are_shared_evenly(lengths: list[in
     assert sorted(row for share in shares for row in share) == batch
     for share in shares:
         assert sum(lengths[row - 100] for row in share) <= sum(lengths) / count + max(lengths)
+
+
+def test_processes_that_do_not_reach_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: str) -> None:
+        raise RuntimeError("Connection refused")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "init_process_group", refused)
+
+    told = (
+        r"training.devices: the 2 processes that train together do not reach each other: Connection refused\n  fix"
+    )
+    with pytest.raises(TransientError, match=told), devices_together():
+        pass
+
+
+def test_one_whose_others_are_gone_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", refused)
+
+    with pytest.raises(SystemExit) as ended:
+        Devices(0, 2).add([torch.zeros(3)])
+    assert ended.value.code == LOST
 
 
 @pytest.fixture(scope="module")

@@ -26,10 +26,11 @@ from tests.tiny import make_base_model, make_rows, make_splits
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 SETTINGS: Mapping[str, Any] = {**ARGUMENTS, "epochs": 1, "devices": 2}
+STOPPED = r"stopped from outside after step \d+ of 19; a checkpoint is kept"
 PROGRAM = """
 # Saves as often as it can, and is slow enough to be killed amid its steps.
 import time
-from assets.model import checkpoints, curves
+from assets.model import checkpoints, curves, loop
 from assets.model.launch import together
 from assets.store.program import main
 checkpoints.Checkpoints.due = lambda self: not self._busy()
@@ -38,6 +39,11 @@ def slowly(self, rate):
     time.sleep(0.2)
     return report(self, rate)
 curves.Curve.report = slowly
+stopped = loop._stopped
+def slowly_stopped(*given):
+    time.sleep(2)
+    return stopped(*given)
+loop._stopped = slowly_stopped
 raise SystemExit(main(together))
 """
 
@@ -51,7 +57,9 @@ def build(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return make_build({"splits": splits}, see(make_base_model(tmp_path / "base")))
 
 
-def train(build: Build, *, signalled: int | None = None, by: signal.Signals = signal.SIGKILL, after: int = 0) -> None:
+def train(
+    build: Build, *, signalled: int | None = None, by: Sequence[signal.Signals] = (signal.SIGKILL,), after: int = 0
+) -> None:
     """Run the program; what is killed is a process by its rank, or what started them (-1), after a checkpoint."""
     step = Step("model", "trains", "assets.model.train:train", program="slow_program")
     held = build.work / "checkpoints"
@@ -68,7 +76,9 @@ def train(build: Build, *, signalled: int | None = None, by: signal.Signals = si
             time.sleep(0.01)
         processes = {int(each.environ().get("RANK", "-1")): each for each in [program, *program.children()]}
         assert processes.keys() == {-1, 0, 1}
-        processes[signalled].send_signal(by)
+        for each in by:
+            processes[signalled].send_signal(each)
+            time.sleep(0.5)
         assert program.wait(120) == 1
         assert not any(each.is_running() for each in processes.values())
 
@@ -91,8 +101,8 @@ def test_whichever_process_is_stopped_or_killed_it_goes_on_to_the_same_bytes(
         killed = f"process {rank} of the 2 that train together was ended by SIGKILL, so all have stopped"
         with pytest.raises(TransientError, match=killed):
             train(build, signalled=rank, after=at)
-    with pytest.raises(TransientError, match=r"stopped from outside after step \d+ of 19; a checkpoint is kept"):
-        train(build, signalled=-1, by=signal.SIGTERM, after=8)
+    with pytest.raises(TransientError, match=STOPPED):
+        train(build, signalled=-1, by=(signal.SIGTERM,), after=8)
     events.clear()
     train(build)
 
@@ -100,3 +110,9 @@ def test_whichever_process_is_stopped_or_killed_it_goes_on_to_the_same_bytes(
     assert any(text.startswith("going on from the checkpoint at step ") for text in texts), texts
     assert content(build) == content(whole)
     assert capfd.readouterr().err == ""
+
+
+def test_told_twice_to_stop_it_saves_all_the_same(build: Build) -> None:
+    # As the keyboard does it: every process of the terminal is told, and whoever started the program tells it too.
+    with pytest.raises(TransientError, match=STOPPED):
+        train(build, signalled=-1, by=(signal.SIGINT, signal.SIGTERM, signal.SIGTERM))
