@@ -36,9 +36,7 @@ def test_processes_that_do_not_reach_each_other(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(torch.distributed, "init_process_group", refused)
 
-    told = (
-        r"training.devices: the 2 processes that train together do not reach each other: Connection refused\n  fix"
-    )
+    told = r"training.devices: the 2 processes that train together do not reach each other: Connection refused\n  fix"
     with pytest.raises(TransientError, match=told), devices_together():
         pass
 
