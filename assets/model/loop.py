@@ -14,7 +14,6 @@ from assets.model.activations import Plan, recomputed
 from assets.model.checkpoints import Checkpoints
 from assets.model.curves import Pace
 from assets.model.devices import ALONE, Devices
-from assets.model.dropout import fast_dropout
 from assets.model.embeddings import Touched, touched_only
 from assets.model.examples import Examples
 from assets.model.memory import Parts
@@ -23,6 +22,7 @@ from assets.model.stepping import Training
 from assets.model.validation import VALIDATION_TOKENS, better, validate
 from assets.progress import Progress
 from assets.tasks.device import Precision
+from assets.tasks.dropout import fast_dropout
 from assets.tasks.inputs import TokenIds, collate
 from assets.tasks.unpadded import Forward, unpadded, why_padded
 

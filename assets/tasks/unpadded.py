@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from assets.tasks.blocks import Block
+
 TokenIds = list[int]
 Forward = Callable[[Sequence[TokenIds]], "torch.Tensor"]
 """From the tokens of each text to its logits, shape [texts, outputs], in the order of the texts."""
@@ -42,23 +44,6 @@ BLOCK_COST = 8.0
 """What a further block costs, in tokens through the linear layers: its small operations, measured on MiniLM."""
 ATTENTION_COST = 0.004
 """What attention costs for each token and each that it looks at, in tokens through the linear layers; measured."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Texts of like length that attention takes together.
-
-    Attributes:
-        start: where it begins in the row of tokens.
-        texts: how many it has.
-        width: tokens of each, padding included.
-        mask: 0 for tokens and minus infinity for padding, shape [texts, 1, 1, width]; None without padding.
-    """
-
-    start: int
-    texts: int
-    width: int
-    mask: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -122,6 +107,8 @@ def lay_out(rows: Sequence[TokenIds], *, pad_token_id: int, first_position: int,
     """
     import torch
 
+    from assets.tasks.blocks import Block
+
     order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
     lengths = [len(rows[at]) for at in order]
     on_gpu = device.type == "cuda"
@@ -180,7 +167,7 @@ def attend(
     """Attention within each text of the layout at hand, as transformers asks for it.
 
     Args:
-        module: the attention layer; may have `dropping`, a function like `torch.nn.functional.dropout`.
+        module: the attention layer.
         query: shape [1, heads, tokens, size of a head]; so are key and value.
         key: see query.
         value: see query.
@@ -192,12 +179,11 @@ def attend(
     Returns:
         Shape [1, tokens, heads, size of a head], and no weights.
     """
-    import torch
-
     assert attention_mask is None, "texts that are laid end to end have no mask of their own"
     layout = _LAYOUT.get()
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     if layout.offsets is not None:
+        import torch
         from torch.nn.attention.varlen import varlen_attn
 
         window = (-1, -1) if sliding_window is None else (sliding_window - 1, sliding_window - 1)
@@ -205,25 +191,11 @@ def attend(
         attended = varlen_attn(query, key, value, ends, ends, longest, longest, scale=scaling, window_size=window)
         assert isinstance(attended, torch.Tensor)
         return attended[None], None
-    drop = getattr(module, "dropping", torch.nn.functional.dropout)
-    done = []
-    for block in layout.blocks:
-        end = block.start + block.texts * block.width
+    from assets.tasks.blocks import attend_within
 
-        def of_block(tensor: torch.Tensor, block: Block = block, end: int = end) -> torch.Tensor:
-            return tensor[block.start : end].view(block.texts, block.width, *tensor.shape[1:]).transpose(1, 2)
-
-        weights = torch.matmul(of_block(query) * scaling, of_block(key).transpose(-1, -2))
-        if block.mask is not None:
-            weights = weights + block.mask.to(weights.dtype)
-        if sliding_window is not None and block.width > sliding_window:
-            at = torch.arange(block.width)
-            weights = weights.masked_fill((at[:, None] - at).abs() >= sliding_window, -torch.inf)
-        weights = torch.softmax(weights, dim=-1, dtype=torch.float32).to(value.dtype)
-        if dropout:
-            weights = drop(weights, dropout, module.training)
-        done.append(torch.matmul(weights, of_block(value)).transpose(1, 2).reshape(-1, *value.shape[1:]))
-    return torch.cat(done)[None], None
+    dropout = dropout if module.training else 0.0
+    attended = attend_within(query, key, value, layout.blocks, scaling=scaling, dropout=dropout, window=sliding_window)
+    return attended[None], None
 
 
 @contextmanager

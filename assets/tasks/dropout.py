@@ -9,12 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 _BITS = 1 << 15
+_GENERATOR: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
+
+
+def kept(like: torch.Tensor, share: float) -> torch.Tensor:
+    """What to multiply a tensor with: 0 for a random share of its elements, else what scales the others up.
+
+    Args:
+        like: of its shape and type.
+        share: chance of each element, drawn from torch's global generator, or from the one of `drawing_from`.
+    """
+    import torch
+
+    limit = round(share * _BITS)
+    drawn = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(generator=_GENERATOR.get())
+    # The highest bit of every fourth is always 0: of no use, so that of the others is not looked at either.
+    numbers = drawn.view(torch.int16)[: like.numel()].bitwise_and_(_BITS - 1)
+    return (numbers >= limit).view(like.shape).to(like.dtype).mul_(_BITS / (_BITS - limit))
 
 
 def dropping(values: torch.Tensor, share: float, training: bool) -> torch.Tensor:
@@ -22,23 +40,25 @@ def dropping(values: torch.Tensor, share: float, training: bool) -> torch.Tensor
 
     Args:
         values: any shape.
-        share: chance of each element, drawn from torch's global generator.
+        share: chance of each element.
         training: whether to do so at all.
     """
-    import torch
+    return values * kept(values, share) if training and share else values
 
-    limit = round(share * _BITS)
-    if not training or limit == 0:
-        return values
-    numbers = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_().view(torch.int16)
-    # The highest bit of every fourth is always 0: of no use, so that of the others is not looked at either.
-    kept = (numbers[: values.numel()].bitwise_and_(_BITS - 1) >= limit).view(values.shape)
-    return values * kept.to(values.dtype).mul_(_BITS / (_BITS - limit))
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Let this thread draw from a generator of its own for a while."""
+    token = _GENERATOR.set(generator)
+    try:
+        yield
+    finally:
+        _GENERATOR.reset(token)
 
 
 @contextmanager
 def fast_dropout(model: Any) -> Iterator[None]:
-    """Let a model on a CPU use `dropping` for a while, also for the weights of its attention."""
+    """Let a model on a CPU use `dropping` for a while."""
     import torch
 
     class FastDropout(torch.nn.Module):
@@ -55,15 +75,10 @@ def fast_dropout(model: Any) -> Iterator[None]:
         for name, child in module.named_children()
         if type(child) is torch.nn.Dropout
     ]
-    layers = list(model.modules())
     for module, name, child in replaced:
         setattr(module, name, FastDropout(child.p).train(child.training))
-    for module in layers:
-        module.dropping = dropping
     try:
         yield
     finally:
-        for module in layers:
-            del module.dropping
         for module, name, child in replaced:
             setattr(module, name, child.train(model.training))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
-from assets.model.dropout import dropping, fast_dropout
+from assets.tasks.dropout import dropping, fast_dropout
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -60,4 +60,3 @@ def test_a_model_has_its_own_dropout_again_afterwards() -> None:
 
     assert [type(module) for module in model.modules()] == before
     assert not any(module.training for module in model.modules())
-    assert not hasattr(model, "dropping")
