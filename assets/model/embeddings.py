@@ -27,10 +27,10 @@ class Touched:
         weight_decay: decoupled.
     """
 
-    def __init__(self, embedding: Any, *, learning_rate: float, weight_decay: float) -> None:
+    def __init__(self, weight: torch.Tensor, *, learning_rate: float, weight_decay: float) -> None:
         import torch
 
-        self.weight: torch.Tensor = embedding.weight
+        self.weight = weight
         self.moments = (torch.zeros_like(self.weight), torch.zeros_like(self.weight))
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self._looked_up: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -47,7 +47,7 @@ class Touched:
         return torch.nn.functional.embedding(place, rows)
 
     def collect(self, joined: Callable[[torch.Tensor], torch.Tensor] = lambda words: words) -> list[torch.Tensor]:
-        """Bring the gradients of all batches since the last step together; returned for the norm, may be scaled.
+        """Bring the gradients of all batches since the last step together; returned for the norm.
 
         Args:
             joined: from the words of these batches, distinct and ascending, to those and others that are to be updated.
@@ -68,14 +68,16 @@ class Touched:
         """Leave out the batches since the last step: they are run again."""
         self._looked_up = []
 
-    def step(self, number: int, rate_share: float) -> None:
+    def step(self, number: int, rate_share: float, divisor: float = 1.0) -> None:
         """Update the rows: AdamW with torch's own settings (0.9, 0.999, 1e-8).
 
         Args:
             number: of this step, counted from 1.
             rate_share: share of the peak learning rate.
+            divisor: of the gradient.
         """
         rate = self.learning_rate * rate_share
+        self._gradient /= divisor
         first, second = self.moments
         mean = first[self._words].lerp_(self._gradient, 0.1)
         square = second[self._words].mul_(0.999).addcmul_(self._gradient, self._gradient, value=0.001)
@@ -88,16 +90,23 @@ class Touched:
 
 
 @contextmanager
-def touched_only(model: Any, *, learning_rate: float, weight_decay: float) -> Iterator[Touched]:
-    """Let a model's word embeddings be trained so for a while; they are no parameters of the optimizer then."""
-    embedding = model.get_input_embeddings()
-    touched = Touched(embedding, learning_rate=learning_rate, weight_decay=weight_decay)
-    embedding.weight.requires_grad_(False)
+def touched_only(model: Any, stand_in: Any, *, learning_rate: float, weight_decay: float) -> Iterator[Touched]:
+    """Let a model's word embeddings be trained so for a while; they are no parameters of the optimizer then.
+
+    Args:
+        model: the model.
+        stand_in: what runs in training, whose other weights may be of another type; may be the model itself.
+        learning_rate: peak.
+        weight_decay: decoupled.
+    """
+    weight, embedding = model.get_input_embeddings().weight, stand_in.get_input_embeddings()
+    touched, dtype = Touched(weight, learning_rate=learning_rate, weight_decay=weight_decay), embedding.weight.dtype
+    weight.requires_grad_(False)
     embedding.forward = lambda input_ids: (
-        touched.look_up(input_ids) if model.training else type(embedding).forward(embedding, input_ids)
+        touched.look_up(input_ids).to(dtype) if stand_in.training else type(embedding).forward(embedding, input_ids)
     )
     try:
         yield touched
     finally:
         del embedding.forward
-        embedding.weight.requires_grad_(True)
+        weight.requires_grad_(True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import TransientError
@@ -17,11 +18,12 @@ from assets.model.devices import ALONE, Devices
 from assets.model.embeddings import Touched, touched_only
 from assets.model.examples import Examples
 from assets.model.memory import Parts
+from assets.model.mirror import Mirror
 from assets.model.recipe import Recipe, learning_rate_of, out_of_patience, rate_share
 from assets.model.stepping import Training
 from assets.model.validation import VALIDATION_TOKENS, better, validate
 from assets.progress import Progress
-from assets.tasks.device import Precision
+from assets.tasks.device import Precision, autocast
 from assets.tasks.dropout import fast_dropout
 from assets.tasks.inputs import TokenIds, collate
 from assets.tasks.unpadded import Forward, unpadded, why_padded
@@ -93,25 +95,27 @@ def fit(
     """
     pace = Pace()
     with ExitStack() as stack:
-        forward = stack.enter_context(_forward(model, pad_token_id, pace, progress))
-        touched = stack.enter_context(_touched(model, recipe)) if device.type == "cpu" else None
+        mirror, casting = _mirror(model, device, precision)
+        forward = stack.enter_context(_forward(mirror.stand_in, pad_token_id, pace, progress))
+        touched = stack.enter_context(_touched(mirror, recipe)) if device.type == "cpu" else None
         if device.type == "cpu":
-            stack.enter_context(fast_dropout(model))
+            stack.enter_context(fast_dropout(mirror.stand_in))
+        exactly = forward if mirror.stand_in is model else stack.enter_context(unpadded(model, pad_token_id))
         training = Training(
-            model,
+            mirror,
             train,
             recipe,
             forward=forward,
             touched=touched,
             device=device,
-            precision=precision,
+            casting=casting,
             devices=devices,
             progress=progress,
         )
         training.pace = pace
         memory = training.settle(recompute)
         if memory.again:
-            stack.enter_context(recomputed(model))
+            stack.enter_context(recomputed(mirror.stand_in))
         _tell_memory(progress, memory)
         devices.draw_apart(recipe.seed, 0)
         saved = checkpoints.latest()
@@ -122,7 +126,7 @@ def fit(
             # Whoever follows this process has seen nothing of the one before.
             for epoch in training.state.epochs:
                 _tell(progress, epoch)
-        _train(training, validation, labels, progress, checkpoints, stopping)
+        _train(training, exactly, validation, labels, progress, checkpoints, stopping)
         model.load_state_dict(training.best)
     curve, state = training.curve, training.state
     return Fitted(curve.points, state.epochs, state.best, pace, memory)
@@ -148,15 +152,26 @@ def _forward(model: Any, pad_token_id: int, pace: Pace, progress: Progress) -> I
     yield padded
 
 
+def _mirror(
+    model: Any, device: torch.device, precision: Precision
+) -> tuple[Mirror, Callable[[], AbstractContextManager[None]]]:
+    """What runs in training, and the context that it runs in."""
+    # Models that are padded may have parts that expect float32, which autocast knows about.
+    if device.type == "cpu" and precision == "bf16" and why_padded(model) is None:
+        return Mirror.in_bf16(model), nullcontext
+    return Mirror(model, model), partial(autocast, device, precision)
+
+
 @contextmanager
-def _touched(model: Any, recipe: Recipe) -> Iterator[Touched | None]:
+def _touched(mirror: Mirror, recipe: Recipe) -> Iterator[Touched | None]:
+    model = mirror.model
     embedding = model.get_input_embeddings()
     name = next(name for name, parameter in model.named_parameters() if parameter is embedding.weight)
     if not embedding.weight.requires_grad:
         yield None
         return
     rate = learning_rate_of(model, name, recipe)
-    with touched_only(model, learning_rate=rate, weight_decay=recipe.weight_decay) as touched:
+    with touched_only(model, mirror.stand_in, learning_rate=rate, weight_decay=recipe.weight_decay) as touched:
         yield touched
 
 
@@ -168,6 +183,7 @@ def _tell(progress: Progress, epoch: Mapping[str, float]) -> None:
 
 def _train(
     training: Training,
+    exactly: Forward,
     validation: Examples,
     labels: Sequence[str],
     progress: Progress,
@@ -185,7 +201,7 @@ def _train(
         if state.reported:
             advance(state.reported)
         while state.epoch < recipe.epochs and not out_of_patience(state.epochs, state.best, recipe.patience):
-            training.model.train()
+            training.mirror.stand_in.train()
             started = time.perf_counter()
             for batch in training.epoch():
                 training.update(batch)
@@ -209,7 +225,7 @@ def _train(
                 if due and state.batch < training.batches:
                     save()
             pace.seconds += time.perf_counter() - started
-            found = validate(training.model, training.forward, validation, labels=labels, parts=parts, devices=devices)
+            found = validate(training.model, exactly, validation, labels=labels, parts=parts, devices=devices)
             state.epochs.append({"epoch": state.epoch + 1, "step": curve.step, **found})
             _tell(progress, state.epochs[-1])
             if state.epoch == 0 or better(found, state.epochs[state.best], recipe.select_by):

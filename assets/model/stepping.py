@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,10 @@ from assets.model.devices import Devices
 from assets.model.embeddings import Touched
 from assets.model.examples import Examples
 from assets.model.memory import Parts
+from assets.model.mirror import Mirror
 from assets.model.recipe import Recipe, class_weights, parameter_groups, rate_share, total_weight
 from assets.progress import Progress
 from assets.tasks import classification as task
-from assets.tasks.device import Precision, autocast
 from assets.tasks.inputs import shuffled_batches
 from assets.tasks.unpadded import Forward
 
@@ -50,21 +51,22 @@ class Training:
 
     def __init__(
         self,
-        model: Any,
+        mirror: Mirror,
         train: Examples,
         recipe: Recipe,
         *,
         forward: Forward,
         touched: Touched | None,
         device: torch.device,
-        precision: Precision,
+        casting: Callable[[], AbstractContextManager[None]],
         devices: Devices,
         progress: Progress,
     ) -> None:
         import torch
 
-        self.model, self.train, self.recipe = model, train, recipe
-        self.forward, self.touched, self.device, self.precision = forward, touched, device, precision
+        self.mirror, self.train, self.recipe = mirror, train, recipe
+        self.model = model = mirror.model
+        self.forward, self.touched, self.device, self.casting = forward, touched, device, casting
         self.devices, self.progress = devices, progress
         self.batches = math.ceil(len(train.tokens) / recipe.batch_size)
         self.steps = recipe.epochs * self.batches
@@ -72,13 +74,13 @@ class Training:
         classes = model.config.num_labels
         weights = class_weights(train.targets, classes, recipe.class_weights)
         self.weights = None if weights is None else weights.to(device)
-        self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         # One pass over the weights instead of several: on a CPU a fifth of the time.
         self.optimizer = torch.optim.AdamW(parameter_groups(model, recipe), fused=True)
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.order = torch.Generator().manual_seed(recipe.seed)
         self.epoch_order = self.order.get_state()
-        self.state, self.curve, self.pace = State(), Curve(), Pace()
+        self.state, self.pace = State(), Pace()
+        self.curve = Curve(classes, recipe.batch_size)
         self.best: dict[str, torch.Tensor] = {}
         self.parts = Parts(train.tokens, progress)
 
@@ -99,9 +101,9 @@ class Training:
                 fix="leave it out: batches run in smaller parts where memory is short",
             )
         generators, tokens = self._generators(), sorted(self.train.tokens, key=len)
-        self.model.train()
-        with autocast(self.device, self.precision):
-            each, layer = kept(self.model, self.forward, tokens[-1])
+        self.mirror.stand_in.train()
+        with self.casting():
+            each, layer = kept(self.mirror.stand_in, self.forward, tokens[-1])
         self._set_generators(generators)
         if self.touched is not None:
             self.touched.forget()
@@ -134,18 +136,21 @@ class Training:
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * share
         loss = self._gradients(batch)
-        gradients = [parameter.grad for parameter in self.trained if parameter.grad is not None]
+        gradients = self.mirror.gradients()
         if self.touched is not None:
             gradients += self.touched.collect(self._joined)
         self.devices.add([*gradients, loss])
         norm = torch.nn.utils.get_total_norm(gradients)
-        # Multiplied in any case: to look at the norm would be to wait for the device.
-        scale = (self.recipe.max_gradient_norm / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, scale)
+        # Left to the optimizer, as gradient scaling leaves it: no pass of its own over the gradients, nothing waits for
+        # the device, and a step whose gradient is not finite leaves the weights alone.
+        divisor = (norm / self.recipe.max_gradient_norm).clamp(min=1.0)
+        spoilt = torch.isfinite(norm).logical_not()
+        self.optimizer.grad_scale, self.optimizer.found_inf = divisor, spoilt.float()  # type: ignore[attr-defined]
         self.optimizer.step()
-        self.curve.add(loss, [self.train.row_ids[at] for at in batch])
-        if self.touched is not None:
-            self.touched.step(self.curve.step, share)
+        self.mirror.refresh()
+        self.curve.add(loss, norm, [self.train.row_ids[at] for at in batch])
+        if self.touched is not None and not spoilt:
+            self.touched.step(self.curve.step, share, float(divisor))
         self.state.batch += 1
         self.pace.examples += len(batch)
         self.pace.tokens += sum(len(self.train.tokens[at]) for at in batch)
@@ -162,13 +167,13 @@ class Training:
         generators = self._generators()
 
         def again() -> None:
-            self.optimizer.zero_grad()
+            self.mirror.clear()
             # The same numbers are drawn again.
             self._set_generators(generators)
             if self.touched is not None:
                 self.touched.forget()
 
-        self.optimizer.zero_grad()
+        self.mirror.clear()
         return self.parts.run(mine or batch[:1], partial(self._gradients_of, weight), again)
 
     def _gradients_of(self, weight: float, parts: list[list[int]]) -> torch.Tensor:
@@ -177,7 +182,7 @@ class Training:
         losses = []
         for part in parts:
             targets = self.targets[torch.tensor(part, device=self.device)]
-            with autocast(self.device, self.precision):
+            with self.casting():
                 logits = self.forward([self.train.tokens[at] for at in part])
             loss = task.loss(
                 logits, targets, weights=self.weights, smoothing=self.recipe.label_smoothing or 0.0, total=weight
@@ -211,10 +216,10 @@ class Training:
             for rank, each in enumerate(self.devices.gathered(state)):
                 tensors[f"generator.{rank}.{name}"] = each
         tensors["order"] = self.epoch_order
-        if self.curve.losses:
+        if self.curve.noted:
             import torch
 
-            tensors["losses"] = torch.stack(self.curve.losses)
+            tensors["noted"] = torch.stack(self.curve.noted)
         curve = {"step": self.curve.step, "points": self.curve.points, "rows": self.curve.rows}
         most = None if self.parts.most == math.inf else self.parts.most
         return {"state": asdict(self.state), "curve": curve, "most": most}, tensors
@@ -225,13 +230,14 @@ class Training:
         self.state = State(**state["state"])
         # Other parts would come to other bits.
         self.parts.most = min(self.parts.most, state["most"] or math.inf)
-        losses = tensors["losses"].unbind() if "losses" in tensors else ()
-        self.curve = Curve(curve["step"], curve["points"], [loss.to(self.device) for loss in losses], curve["rows"])
+        noted = tensors["noted"].to(self.device).unbind() if "noted" in tensors else ()
+        self.curve = replace(self.curve, noted=list(noted), **curve)
 
         def under(prefix: str) -> dict[str, torch.Tensor]:
             return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
         self.model.load_state_dict(under("model."))
+        self.mirror.refresh()
         self.best = under("best.")
         moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in under("optimizer.").items():

@@ -109,8 +109,9 @@ class _Attention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         found = tuple(torch.empty(gradient.shape, dtype=gradient.dtype) for _ in range(3))
-        for number, block in enumerate(ctx.blocks):
-            queries, keys, values, weights, used, keep = ctx.saved_tensors[6 * number : 6 * number + 6]
+        saved = iter(ctx.saved_tensors)
+        for block in ctx.blocks:
+            queries, keys, values, weights, used, keep = (next(saved) for _ in range(6))
             upstream = block.take(gradient)
             of_weights = torch.bmm(upstream, values.transpose(1, 2))
             if keep is not None:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
 _BITS = 1 << 15
-_GENERATOR: ContextVar[torch.Generator | None] = ContextVar("generator", default=None)
 
 
 def kept(like: torch.Tensor, share: float) -> torch.Tensor:
@@ -24,12 +22,12 @@ def kept(like: torch.Tensor, share: float) -> torch.Tensor:
 
     Args:
         like: of its shape and type.
-        share: chance of each element, drawn from torch's global generator, or from the one of `drawing_from`.
+        share: chance of each element, drawn from torch's global generator.
     """
     import torch
 
     limit = round(share * _BITS)
-    drawn = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(generator=_GENERATOR.get())
+    drawn = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_()
     # The highest bit of every fourth is always 0: of no use, so that of the others is not looked at either.
     numbers = drawn.view(torch.int16)[: like.numel()].bitwise_and_(_BITS - 1)
     return (numbers >= limit).view(like.shape).to(like.dtype).mul_(_BITS / (_BITS - limit))
@@ -44,16 +42,6 @@ def dropping(values: torch.Tensor, share: float, training: bool) -> torch.Tensor
         training: whether to do so at all.
     """
     return values * kept(values, share) if training and share else values
-
-
-@contextmanager
-def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Let this thread draw from a generator of its own for a while."""
-    token = _GENERATOR.set(generator)
-    try:
-        yield
-    finally:
-        _GENERATOR.reset(token)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def test_the_first_step_is_that_of_adamw_on_the_rows_of_the_batch_and_no_other()
     torchs(BATCHES[0]).backward()
     optimizer.step()
 
-    with touched_only(ours, learning_rate=0.01, weight_decay=0.1) as touched:
+    with touched_only(ours, ours, learning_rate=0.01, weight_decay=0.1) as touched:
         ours(BATCHES[0]).backward()
         (gradient,) = touched.collect()
         touched.step(1, 1.0)
@@ -48,7 +48,7 @@ def test_later_steps_are_those_of_sparse_adam_without_decay() -> None:
     ours, torchs = Model(), Model()
     torchs.words.sparse = True
     optimizer = torch.optim.SparseAdam(torchs.parameters(), lr=0.01)
-    with touched_only(ours, learning_rate=0.01, weight_decay=0.0) as touched:
+    with touched_only(ours, ours, learning_rate=0.01, weight_decay=0.0) as touched:
         for number, batch in enumerate(BATCHES, start=1):
             optimizer.zero_grad()
             torchs(batch).backward()
@@ -63,7 +63,7 @@ def test_later_steps_are_those_of_sparse_adam_without_decay() -> None:
 def test_two_parts_of_a_batch_count_as_the_whole() -> None:
     def after(parts: list[torch.Tensor]) -> torch.Tensor:
         model = Model()
-        with touched_only(model, learning_rate=0.01, weight_decay=0.1) as touched:
+        with touched_only(model, model, learning_rate=0.01, weight_decay=0.1) as touched:
             for part in parts:
                 model(part).backward()
             touched.collect()
@@ -76,7 +76,7 @@ def test_two_parts_of_a_batch_count_as_the_whole() -> None:
 def test_the_model_is_as_it_was_afterwards_and_while_it_is_evaluated() -> None:
     model = Model()
     expected = model.words(BATCHES[0])
-    with touched_only(model, learning_rate=0.01, weight_decay=0.0):
+    with touched_only(model, model, learning_rate=0.01, weight_decay=0.0):
         assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == []
         model.eval()
         assert torch.equal(model.words(BATCHES[0]), expected)

@@ -1,0 +1,68 @@
+"""Weights in float32 and the copies of them that training runs on, in bfloat16 on a CPU.
+
+Autocast converts every weight, and every value that passes from one kind of operation to the next, in each pass: on a
+CPU a third of a training step. A whole copy of the model in bfloat16 is converted once after each step instead, and all
+between is in bfloat16 as it is. What the optimizer keeps and changes stays in float32, and so does what is saved.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A model and what stands for it while it is trained.
+
+    Attributes:
+        model: with the weights that the optimizer changes, in float32.
+        stand_in: runs forwards and backwards; may be the model itself.
+    """
+
+    model: Any
+    stand_in: Any
+
+    @classmethod
+    def in_bf16(cls, model: Any) -> Mirror:
+        """Make a copy of a model in bfloat16, with the same buffers."""
+        import torch
+
+        stand_in = copy.deepcopy(model)
+        for parameter in stand_in.parameters():
+            parameter.data = parameter.detach().to(torch.bfloat16)
+        return cls(model, stand_in)
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        self.stand_in.zero_grad()
+
+    def gradients(self) -> list[torch.Tensor]:
+        """Gradients of the weights that have any, in float32, where the optimizer finds them."""
+        import torch
+
+        pairs = self._pairs()
+        if self.stand_in is not self.model:
+            for weight, _ in pairs:
+                if weight.grad is None:
+                    # Kept from step to step: fresh memory costs more than what is written into it.
+                    weight.grad = torch.empty_like(weight)
+            torch._foreach_copy_([weight.grad for weight, _ in pairs], [other.grad for _, other in pairs])
+        return [weight.grad for weight, _ in pairs]
+
+    def refresh(self) -> None:
+        """Bring the copy in line with the weights."""
+        import torch
+
+        if self.stand_in is not self.model:
+            parameters = zip(self.model.parameters(), self.stand_in.parameters(), strict=True)
+            pairs = [(weight.detach(), other.detach()) for weight, other in parameters if weight.requires_grad]
+            torch._foreach_copy_([other for _, other in pairs], [weight for weight, _ in pairs])
+
+    def _pairs(self) -> list[tuple[Any, Any]]:
+        parameters = zip(self.model.parameters(), self.stand_in.parameters(), strict=True)
+        return [(weight, other) for weight, other in parameters if other.grad is not None]
