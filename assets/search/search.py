@@ -56,18 +56,18 @@ def search(
         pruner=pruner,
     )
     assert build.try_step is not None
-    seeded = range(seed, seed + seeds)
+    # What the model would be comes last: then it is known whether it is worth keeping.
+    seeded = (*range(seed + 1, seed + seeds), seed)
     running = _Search(build, build.try_step, study, select_by=select_by, seeds=seeded, trials=trials, workers=workers)
     running.run(minutes)
-    best = study.best
+    best, told = study.best, [_told(trial) for trial in study.finished]
     if best is None:
         raise DataError(
-            f"none of {trials} trials could be trained to its end; the last one: {running.failed}",
+            f"none of {len(told)} trials could be trained to its end; the last one: {told[-1]['why']}",
             where="search",
             fix="look at the values of search.space; a learning rate that is too high is the usual cause",
         )
     write_json(build.content / SETTINGS, best.params)
-    told = [_told(trial) for trial in study.finished]
     report.write(
         build.trace,
         told,
@@ -135,8 +135,6 @@ class _Search:
         self._progress, self._try_step, self._study = build.progress, try_step, study
         self._select_by, self._seeds, self._trials, self._workers = select_by, seeds, trials, workers
         self._over, self._telling, self._judging = Flag(), Lock(), Lock()
-        self._best: float | None = None
-        self.failed = ""
 
     def run(self, minutes: float | None) -> None:
         """Try until the budget is spent."""
@@ -174,14 +172,16 @@ class _Search:
         """Train with each seed."""
         told = ", ".join(f"{path.removeprefix(f'{SECTION}.')} {value}" for path, value in trial.params.items())
         self._say(trial, told)
-        kept, epochs, known = [], 0, True
-        for at, seed in enumerate(self._seeds):
+        kept: list[Mapping[str, float]] = []
+        epochs, known = 0, True
+        for seed in self._seeds:
             training = Training(
                 self._select_by,
-                report=partial(self._report, trial) if at == 0 else lambda *_: False,
+                # One training is enough to see that a trial is not worth going on.
+                report=(lambda *_: False) if kept else partial(self._report, trial),
                 told=partial(self._pass_on, trial),
                 over=self._over.is_set,
-                worth_keeping=self._is_best if at == 0 else lambda _: False,
+                worth_keeping=partial(self._is_best, [epoch[self._select_by] for epoch in kept]),
             )
             settings = {**trial.params, f"{SECTION}.seed": seed}
             summary = self._try_step(settings, training, at_once=self._workers)
@@ -204,28 +204,25 @@ class _Search:
             trial.report(score, epoch)
             return bool(trial.should_prune())
 
-    def _is_best(self, score: float) -> bool:
-        """Whether a training of the first seed is the best of those so far."""
-        with self._judging:
-            sign = 1 if self._select_by == "loss" else -1
-            if self._best is not None and sign * score >= sign * self._best:
-                return False
-            self._best = score
-            return True
+    def _is_best(self, others: Sequence[float], score: float) -> bool:
+        """Whether the last training of a trial, after those with the other seeds, makes it the best so far."""
+        if len(others) + 1 < len(self._seeds):
+            return False
+        best, sign = self._study.best, 1 if self._select_by == "loss" else -1
+        mean = (sum(others) + score) / len(self._seeds)
+        return best is None or best.value is None or sign * mean < sign * best.value
 
     def _take(self, trial: Trial, future: Future[_Told]) -> None:
         try:
             told = future.result()
         except DataError as error:
             # A loss that is not finite, as of a learning rate that is too high: nothing to learn for the others.
-            self.failed = error.what
             told = _Told("failed", None, None, 0, known=False, why=error.what)
         trial.set_user_attr(TOLD, asdict(told))
         self._study.tell(trial, told.score if told.outcome == "trained" else None)
-        shown = "" if told.score is None else f", {self._select_by} {told.score:.4g}"
-        self._say(
-            trial, f"{told.outcome}{shown}{': ' if told.why else ''}{told.why}{', known before' if told.known else ''}"
-        )
+        score = None if told.score is None else f"{self._select_by} {told.score:.4g}"
+        known = "known before" if told.known else None
+        self._say(trial, ", ".join(filter(None, (told.outcome, score, known, told.why))))
         best = self._study.best
         with self._telling:
             self._advance(1, **({} if best is None or best.value is None else {"best": best.value}))

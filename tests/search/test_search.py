@@ -123,9 +123,11 @@ def test_killed_anywhere_it_goes_on_to_the_same_result(
 
 def test_each_trial_is_the_mean_over_seeds(tmp_path: Path) -> None:
     trainer = Trainer()
-    found = run(tmp_path, trainer, trials=3, seeds=2)
-    assert [each["training.seed"] for each in trainer.ran] == [3, 4] * 3
-    assert all(each["training.seed"] == 3 for each in trainer.kept), "what the model would be is trained with the first"
+    found = run(tmp_path, trainer, trials=4, seeds=2, pruner=None)
+    assert [each["training.seed"] for each in trainer.ran] == [4, 3] * 4
+    assert trainer.kept[-1] == {**settings(tmp_path), "training.seed": 3}, "the model that would be made with them"
+    assert all(each["training.seed"] == 3 for each in trainer.kept)
+    assert len(trainer.kept) < 4
     of_best = [
         each["epochs"][-1]["loss"]
         for name, each in trainer.found.items()
@@ -177,7 +179,7 @@ def test_a_training_that_fails_ends_its_trial_alone(tmp_path: Path) -> None:
     assert len(trainer.ran) == found["trials"] == 6
     assert found["failed"] == sum(each["training.learning_rate"] > 5e-3 for each in trainer.ran) > 0
     assert settings(tmp_path)["training.learning_rate"] <= 5e-3
-    assert any("failed: the loss of step 3 is nan" in event.get("text", "") for event in events)
+    assert any("failed, the loss of step 3 is nan" in event.get("text", "") for event in events)
 
 
 def test_without_any_trial_that_could_be_trained_it_fails(tmp_path: Path) -> None:
