@@ -4,8 +4,8 @@ Nothing is trained on what it says, and no step reads it. It comes after `releas
 model ends with its predictions.
 
 - `unlabelled` looks at the files.
-- `predict` is the step's function; `answer` is its part for one file.
-- `rows` reads the result.
+- `predict` is the step's function; `scoring` is its part for one file; `rows` reads the
+  result, and says what scores come to.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from assets.cleaned import MASKING
 from assets.errors import DataError
 from assets.evaluation.decisions import Decisions, read
-from assets.predictions import answer as answering
-from assets.predictions.rows import ANSWERS, SHARDS
+from assets.predictions import scoring
+from assets.predictions.rows import SCORES, SHARDS, answered
 from assets.predictions.unlabelled import NAME, renamed
 from assets.raw.kinds import format_of
 from assets.raw.rows import files_of
@@ -35,12 +35,12 @@ class Shard(NamedTuple):
 
     Attributes:
         rows: its part with the rows, see `assets.raw.shard`.
-        answers: its part with what was predicted, see `assets.predictions.answer`.
+        scores: its part with what the model said, see `assets.predictions.scoring`.
         names: how many files have this content.
     """
 
     rows: Part
-    answers: Part
+    scores: Part
     names: int
 
 
@@ -63,7 +63,7 @@ def predict(
         predictions.json: model (digest or None), labels, decisions (temperature and threshold), columns (carried
             along), rows, sha256 of what the links mean.
         rejected.parquet: row_id, line_text, reason, detail of every distinct line that is no row.
-        layout/: links `shards` (see `assets.raw.shard.parse`) and `answers` (see `assets.predictions.answer`), one for
+        layout/: links `shards` (see `assets.raw.shard.parse`) and `scores` (see `assets.predictions.scoring`), one for
             each content of a file.
 
     Args:
@@ -99,11 +99,12 @@ def predict(
         if "forgotten" in build.externals:
             options["forgotten"] = list(build.externals["forgotten"].values)
         parsed = _parsed(build, format, options)
-        given = {"unicode": unicode, "whitespace": whitespace, "mask_pii": mask_pii, "decisions": asdict(decisions)}
-        shards = _answered(build, parsed, model, given)
-    told = _account(shards)
+        given = {"unicode": unicode, "whitespace": whitespace, "mask_pii": mask_pii}
+        shards = _scored(build, parsed, model, given)
+    labels = json.loads(checked(shards[0].scores.content, "labels.json").read_bytes()) if shards else []
+    told = _account(shards, decisions, labels)
     told = {"model": model, "reason": reason, "files": len(build.externals[NAME].files), **told}
-    _write(build, shards, told, decisions, columns["keep"])
+    _write(build, shards, told, decisions, labels, columns["keep"])
     build.progress.message(_said(told))
     return told
 
@@ -159,35 +160,34 @@ def _parsed(build: Build, format: str, options: Mapping[str, Any]) -> list[tuple
     return found
 
 
-def _answered(build: Build, parsed: Sequence[tuple[Part, int]], model: str, given: Mapping[str, Any]) -> list[Shard]:
+def _scored(build: Build, parsed: Sequence[tuple[Part, int]], model: str, given: Mapping[str, Any]) -> list[Shard]:
     assert build.part is not None
     environment = ("torch", "transformers", "tokenizers", *(MASKING if given["mask_pii"] else ()))
     shards = []
     try:
         with build.progress.bar("files predicted", total=len(parsed)) as advance:
             for rows, names in parsed:
-                answers = build.part(
-                    "assets.predictions.answer:answer",
+                scores = build.part(
+                    "assets.predictions.scoring:score",
                     given,
                     inputs={"model": model, "shard": rows.digest},
                     environment=environment,
                 )
-                shards.append(Shard(rows, answers, names))
+                shards.append(Shard(rows, scores, names))
                 advance(1)
     finally:
         # A model is large, and the process may go on for long.
-        answering.loaded.cache_clear()
+        scoring.loaded.cache_clear()
     # The same bytes may be files of two formats, and come out as one shard; each counts.
-    return sorted(shards, key=lambda shard: (shard.rows.digest, shard.answers.digest))
+    return sorted(shards, key=lambda shard: (shard.rows.digest, shard.scores.digest))
 
 
-def _account(shards: Sequence[Shard]) -> Measurements:
+def _account(shards: Sequence[Shard], decisions: Decisions, labels: Sequence[str]) -> Measurements:
     """Every line that was read, by what became of it, and distinct rows by label."""
     told = dict.fromkeys(("read", "predicted", "without_text", "rejected"), 0)
     for shard in shards:
         row = read_tables([shard.rows.content], "places.feather", ["row"])["row"].to_numpy()
-        answers = read_tables([shard.answers.content], "answers.feather", ["predicted"])["predicted"]
-        has_answer = pc.is_valid(answers).to_numpy()
+        has_answer = read_tables([shard.scores.content], "scores.feather")["scores"].is_valid().to_numpy()
         of_rows = has_answer[row[row >= 0]]
         told["read"] += shard.names * sum(lines for _, lines in files_of(shard.rows.content))
         told["predicted"] += shard.names * int(of_rows.sum())
@@ -198,7 +198,8 @@ def _account(shards: Sequence[Shard]) -> Measurements:
     if not shards:
         return {**told, "rows": 0, "labels": {}}
     firsts = firsts_in_order(as_ids(read_tables(_rows(shards), "ids.feather")["row_id"]))
-    predicted = read_tables(_answers(shards), "answers.feather", ["predicted"])["predicted"].take(firsts)
+    scores = read_tables([shard.scores.content for shard in shards], "scores.feather")["scores"].take(firsts)
+    predicted = answered(scores, decisions, labels)["predicted"]
     counts = {each["values"]: each["counts"] for each in pc.value_counts(predicted.drop_null()).to_pylist()}
     return {**told, "rows": len(firsts), "labels": dict(Counter(counts).most_common())}
 
@@ -207,23 +208,23 @@ def _rows(shards: Sequence[Shard]) -> list[Any]:
     return [shard.rows.content for shard in shards]
 
 
-def _answers(shards: Sequence[Shard]) -> list[Any]:
-    return [shard.answers.content for shard in shards]
-
-
 def _write(
-    build: Build, shards: Sequence[Shard], told: Measurements, decisions: Decisions, keep: Sequence[str]
+    build: Build,
+    shards: Sequence[Shard],
+    told: Measurements,
+    decisions: Decisions,
+    labels: Sequence[str],
+    keep: Sequence[str],
 ) -> None:
     links = {
         SHARDS: [shard.rows.digest for shard in shards],
-        ANSWERS: [shard.answers.digest for shard in shards],
+        SCORES: [shard.scores.digest for shard in shards],
     }
-    labels = json.loads(checked(shards[0].answers.content, "labels.json").read_bytes()) if shards else []
     write_json(
         build.content / "predictions.json",
         {
             "model": told["model"],
-            "labels": labels,
+            "labels": list(labels),
             "decisions": asdict(decisions),
             "columns": list(keep),
             "rows": told["rows"],

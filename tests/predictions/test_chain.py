@@ -17,7 +17,7 @@ import pytest
 from assets.evaluation import predict as evaluation
 from assets.orchestration.launch import materialise
 from assets.orchestration.wiring import pipeline_definitions
-from assets.predictions import answer as answering
+from assets.predictions import scoring
 from assets.predictions.rows import read_predictions
 from assets.progress import discard
 from assets.session import open_runner
@@ -75,7 +75,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(texts))
         return predict(predictor, texts, progress)
 
-    monkeypatch.setattr(answering, "predict", counting)
+    monkeypatch.setattr(scoring, "predict", counting)
     return counts
 
 
@@ -238,6 +238,30 @@ def test_another_champion_predicts_everything_and_a_refused_challenger_nothing(
     assert project.freshtune("models", "tiny", "rollback", "--why", "we did not").exit_code == 0
     assert actions(project.run())["predictions"] == "reused"
     assert (stood(project).record.content, asked) == (first.record.content, [20])
+
+
+def test_another_temperature_or_threshold_of_the_same_model_predicts_nothing(
+    project: Project, asked: list[int]
+) -> None:
+    before = {row["id"]: row for row in rows(project)}
+    told = stood(project)
+    project.declare(**DECLARED, evaluation={"threshold": {"label": "spam"}})
+    assert actions(project.run()) == {
+        **FRESH, "evaluation": "built", "release": "built", "predictions": "built"
+    }  # fmt: skip
+    assert asked == []
+    again = stood(project)
+    assert again.measurements["model"] == told.measurements["model"]
+    assert again.record.content != told.record.content
+    with project.entered():
+        found = json.loads(
+            (open_runner("tiny").store.open("objects", again.record.content) / "predictions.json").read_bytes()
+        )
+    assert found["decisions"]["label"] == "spam"
+    threshold = found["decisions"]["threshold"]
+    for row in rows(project):
+        assert row["scores"] == before[row["id"]]["scores"]
+        assert (row["predicted"] == "spam") == (row["scores"][1] >= threshold)
 
 
 def test_without_a_champion_it_says_so_and_fails_nothing(project: Project) -> None:

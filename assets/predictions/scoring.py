@@ -5,40 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.cleaned.normalise import Form, normalised
-from assets.evaluation.decisions import Decisions
 from assets.evaluation.predict import load, predict
 from assets.store.digests import write_json
 from assets.store.tables import read_tables, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from assets.store.step import Build, Measurements
 
 loaded = lru_cache(maxsize=1)(load)
 """The model of a folder, which is named by what is in it: many small files are many shards of one model."""
 
 
-def answer(
-    build: Build,
-    *,
-    unicode: Form | None,
-    whitespace: bool,
-    mask_pii: Sequence[str] | None,
-    decisions: Mapping[str, Any],
-) -> Measurements:
-    """Predict the texts of a shard, each distinct one once.
+def score(build: Build, *, unicode: Form | None, whitespace: bool, mask_pii: Sequence[str] | None) -> Measurements:
+    """Score the texts of a shard, each distinct one once.
+
+    What the scores come to – temperature and threshold – is no part of this: they may be found anew for a model, and
+    it need not be asked again.
 
     Content:
-        answers.feather: predicted, confidence, scores (calibrated, in the order of the labels), with a value for every
-            row of the shard, in its order; null where a row has no text.
+        scores.feather: scores (the model's own probabilities, in the order of the labels), with a value for every row
+            of the shard, in its order; null where a row has no text.
         labels.json: names of the labels.
 
     Args:
@@ -46,10 +39,9 @@ def answer(
         unicode: Unicode normal form of the texts that the model was trained on, or None.
         whitespace: whether their white space was normalised.
         mask_pii: kinds of personal data that were masked in them, or None.
-        decisions: fields of `assets.evaluation.decisions.Decisions`.
 
     Returns:
-        rows; texts (distinct ones that were predicted).
+        rows; texts (distinct ones that were scored).
 
     Raises:
         DataError: the model cannot be loaded.
@@ -62,20 +54,11 @@ def answer(
     distinct = encoded.dictionary.to_pylist()
     labels = list(predictor.labels)
     found = predict(predictor, distinct, build.progress)[1] if distinct else np.empty((0, len(labels)))
-    decided = Decisions(**decisions)
-    scores = decided.calibrated(found)
-    chosen = decided.chosen(scores, labels)
-    answers = pa.table(
-        {
-            "predicted": pa.array([labels[at] for at in chosen], pa.string()),
-            "confidence": pa.array(scores[np.arange(len(chosen)), chosen], pa.float64()),
-            "scores": pa.array(scores.tolist(), pa.list_(pa.float64())),
-        }
-    )
-    # Place of each row among the answers; null where it has none.
+    scores = pa.table({"scores": pa.array(found.tolist(), pa.list_(pa.float64()))})
+    # Place of each row among the texts; null where it has none.
     place = np.full(len(texts), -1, np.int64)
     place[np.flatnonzero(there.to_numpy(zero_copy_only=False))] = encoded.indices.to_numpy()
-    write_table(build.content / "answers.feather", answers.take(pa.array(place, mask=place < 0)), compressed=True)
+    write_table(build.content / "scores.feather", scores.take(pa.array(place, mask=place < 0)), compressed=True)
     write_json(build.content / "labels.json", labels)
     return {"rows": len(texts), "texts": len(distinct)}
 
