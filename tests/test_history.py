@@ -166,3 +166,25 @@ def test_where_rows_came_from_is_known_on_another_machine(tmp_path: Path) -> Non
         runner_of(tmp_path, store=store).run_step(step)
     (row,) = quarantined(runner_of(tmp_path, machine="elsewhere", store=store))
     assert (Path(row.file or "").name, row.line) == ("b.csv", 2)
+
+
+def test_of_two_runs_at_once_the_second_remembers_what_the_first_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"a": [("a b c", "ham", "", "")]})
+    slow, quick = runner_of(tmp_path), runner_of(tmp_path)
+    slow.observe(slow.step("raw"))
+    # Only the other run sees this file before it is taken away.
+    write(tmp_path, {"a": [("a b c", "ham", "", "")], "b": [("d e f", "spam", "", "")]})
+    make = slow.made
+
+    def overtaken(*given: Any) -> Any:
+        found = make(*given)
+        monkeypatch.setattr(slow, "made", make)
+        quick.run_step("raw")
+        return found
+
+    monkeypatch.setattr(slow, "made", overtaken)
+    slow.run_step("raw")
+    write(tmp_path, {"a": [("a b c", "ham", "", "")]})
+    assert runner_of(tmp_path).run_step("raw").measurements["remembered"] == 1

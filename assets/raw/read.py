@@ -163,8 +163,10 @@ def read(
     )
     if frozen is not None:
         ids = shard_ids(shards)
-        of_test = frozen_rows(shards, ids, source.files, frozen)
-        measured["frozen"] = _write_frozen(build, memory, ids, kept, of_test)
+        # Their file, by whose name they were of the test set, is gone.
+        stay = _retained_of_test(build, memory)
+        of_test = frozen_rows(shards, ids, source.files, frozen, may_be_gone=len(stay) > 0) | among(ids, stay)
+        measured["frozen"] = _write_frozen(build, ids, kept, of_test)
     retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
     told = {"forgotten": left_out} if left_out and sample is None else {}
     return {**measured, **told, "renamed": renamed, "retained": retained, "remembered": len(gone)}
@@ -193,14 +195,16 @@ def _parsed(build: Build, gathered: Batches, options: Mapping[str, Any]) -> list
     return parts
 
 
-def _write_frozen(
-    build: Build, memory: Memory, ids: Ids, kept: npt.NDArray[np.bool_], of_test: npt.NDArray[np.bool_]
-) -> int:
+def _retained_of_test(build: Build, memory: Memory) -> Ids:
+    """Identifiers of rows whose files are gone and that were of the frozen test set."""
+    if memory.retained is None or build.before is None or not (build.before / FROZEN).is_file():
+        return np.empty((0, 2), np.uint64)
+    retained = shard_ids([memory.retained])
+    return retained[among(retained, frozen_ids(build.before))]
+
+
+def _write_frozen(build: Build, ids: Ids, kept: npt.NDArray[np.bool_], of_test: npt.NDArray[np.bool_]) -> int:
     """Write which rows are the frozen test set, and return how many."""
-    if memory.retained is not None and build.before is not None and (build.before / FROZEN).is_file():
-        # Their file, by whose name they were of the test set, is gone.
-        retained = shard_ids([memory.retained])
-        of_test = of_test | among(ids, retained[among(retained, frozen_ids(build.before))])
     some = ids[kept & of_test]
     table = pa.table({"row_id": hexadecimal(some[order_of(some)])})
     pq.write_table(table, build.content / FROZEN, compression="zstd")

@@ -7,6 +7,7 @@ import gc
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -395,13 +396,23 @@ class Runner:
         if reasons and step.decides:
             standing, action = deciding.decide(self, step, made, standing, reasons), "built"
         elif reasons:
-            standing, action = self.get_or_build(step, made, forced=name in self.forced)
-            self.store.refer(self.environment, self.name, name, standing)
+            with self._one_after_the_other(step):
+                if step.remembers:
+                    made = self.made(step, inputs)
+                standing, action = self.get_or_build(step, made, forced=name in self.forced)
+                self.store.refer(self.environment, self.name, name, standing)
         self.store.index.save()
         assert standing is not None
         measurements = self.store.measurements(standing.trace)
         outcomes = self.judge(step, measurements)
         return StepResult(name, action, reasons, time.perf_counter() - started, standing, measurements, outcomes)
+
+    def _one_after_the_other(self, step: Step) -> AbstractContextManager[None]:
+        """Lets a step that remembers be run once at a time: what another run saw meanwhile would not be remembered."""
+        if not step.remembers:
+            return nullcontext()
+        waiting = Progress(step.name, self.sink).message
+        return self.store.lease(f"remember-{self.environment}-{self.name}-{step.name}", waiting, [])
 
     def _input(self, step: Step, name: str) -> str:
         found = self.standing(name)

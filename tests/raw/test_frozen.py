@@ -100,3 +100,9 @@ def test_where_files_are_appended_rows_whose_file_is_gone_stay_in_the_test_set(r
     later = read_files(left, mode="append", before=first, frozen=by_files("data/test/*"))
     assert frozen(later) == {"both", "e", "f"}, "late is there in a file that is not of the test set"
     assert frozen(read_files(left, before=first, frozen=by_files("data/test/*"))) == {"both", "e"}
+    # All of them may be taken away; where none was there before, the pattern is wrong.
+    train = {name: data for name, data in FILES.items() if "test" not in name}
+    rest = read_files(train, mode="append", before=later, frozen=by_files("data/test/*"))
+    assert frozen(rest) == {"e", "f"}, "both is there in a file that is not of the test set"
+    with pytest.raises(ConfigurationError, match="'data/test/\\*' matches no file of the source"):
+        read_files(train, mode="append", frozen=by_files("data/test/*"))
