@@ -11,6 +11,7 @@ import pytest
 from assets.cli.everywhere import holding
 from assets.release import log
 from assets.session import open_runner
+from tests.grep import grep
 from tests.project import ROWS, Project
 from tests.tiny import make_rows
 
@@ -97,3 +98,49 @@ def test_forgotten_everywhere_and_everything_goes_on(forgetful: tuple[Project, l
     assert [each for each in project.faults() if not each.startswith("promotions/")] == []
     assert said(project, "store", "verify", "--json")["faults"] == []
     assert said(project, "plan", "tiny", "--json")["steps"][0]["state"] == "fresh"
+
+
+MARK = "zqmarkzq"
+ANN = f"the {MARK} one asks for lunch"
+LINES = [
+    f"{ANN},ham",
+    f"{ANN},spam",
+    f"another  {MARK}   text with spaces,ham",
+    f"another {MARK} text with spaces,ham",
+    f"nobody knows the label of {MARK},eggs",
+    f"this line of {MARK} is no row,ham,more",
+    '"a ""quoted"" <b>word</b> & ' + f'{MARK} ümlaut",spam',
+    *(
+        f"{MARK} number {at} {'wins a free prize cash now' if at % 2 else 'see you at the meeting'},ham"
+        for at in range(12)
+    ),
+]
+"""Texts with a word that nothing else has: rows that stay, that conflict, that are merged or kept out, and no row."""
+
+
+def test_no_byte_of_the_home_has_what_was_forgotten(tmp_path: Path) -> None:
+    project = Project.make(tmp_path / "project")
+    project.declare(
+        predictions={"source": {"files": ["inbox/*.csv"]}},
+        review={},
+        validation={"max_quarantined": 0.5},
+        training={"epochs": 1},
+        gate={"floor": None, "above_baseline": None, "below_champion": 1.0, "promote_if": None},
+    )
+    (project.folder / "data" / "ann.csv").write_text("\n".join(["text,label", *LINES]) + "\n")
+    (project.folder / "inbox").mkdir()
+    (project.folder / "inbox" / "a.csv").write_text(f"text\n{ANN}\nsomething else\n")
+    project.run()
+    for name in ("work/left/rows.txt", "store/staging/elsewhere-7-abc/rows.txt"):
+        (project.home / name).parent.mkdir(parents=True)
+        (project.home / name).write_text(ANN)
+    held = grep(project.home, MARK)
+    for part in ("rows.feather", "rejected.feather", "failing.feather", "quarantine.parquet", "report.html"):
+        assert any(part in name for name in held), (part, held)
+    assert any(name.startswith("store/traces/") and name.endswith(".html") for name in held), held
+
+    said(project, "rows", "tiny", "rule", "--forget", "--file", "data/ann.csv", "--why", "asked for", "--json")
+
+    assert grep(project.home, MARK) == []
+    assert grep(project.folder / "pipelines", MARK) == []
+    assert said(project, "store", "verify", "--json")["faults"] == []
