@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
@@ -81,3 +82,12 @@ def test_graph_is_materialised_and_looked_at(server: Server, page: Page) -> None
     picture = page.get_by_role("img", name="curve")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 100
+
+    # The decision and where the report is come before what is only kept for the record.
+    page.goto("/assets/tiny/release")
+    shown = rows.filter(has_text="report.html").get_by_text("report.html")
+    expect(shown).to_be_visible()
+    path = Path(shown.inner_text())
+    assert "<h2>Why</h2>" in path.read_text(encoding="utf-8")
+    names = [row.inner_text().split()[0] for row in rows.all() if row.inner_text().strip()]
+    assert names.index("report") < names.index("decision") < names.index("account") < names.index("key")
