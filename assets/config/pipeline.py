@@ -112,7 +112,8 @@ class Source(Section):
     what was once taken in stays, so that a file may be taken away."""
     labels: dict[str, str] | None = None
     """Labels as the source has them → labels of the task, for those that were renamed (`{junk: spam}`). Applied where
-    rows are read; a label that is not here stays as it is."""
+    rows are read; a label that is not here stays as it is. In mode `append`, rows whose file is gone are not read
+    again: they keep the label that they got."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
