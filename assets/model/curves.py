@@ -101,6 +101,10 @@ class Pace:
         tokens: tokens of these rows.
         real: tokens of what this device ran.
         places: places in the row of tokens, padding included.
+        parameters: that a token is multiplied with: all but the embeddings.
+        peak: operations a second that this device can do, or None if that is not known.
+        first: when the first step was done, in Unix seconds; 0 before.
+        resuming: seconds that it took to find and take up a checkpoint.
     """
 
     seconds: float = 0.0
@@ -108,6 +112,10 @@ class Pace:
     tokens: int = 0
     real: int = 0
     places: int = 0
+    parameters: int = 0
+    peak: float | None = None
+    first: float = 0.0
+    resuming: float = 0.0
 
     def see(self, layout: Layout) -> None:
         """Count what was run."""
@@ -117,8 +125,12 @@ class Pace:
     def values(self) -> dict[str, float]:
         """What people are shown."""
         seconds = max(self.seconds, 1e-9)
-        return {
+        values = {
             "examples_per_second": self.examples / seconds,
             "tokens_per_second": self.tokens / seconds,
             "real_tokens": self.real / max(self.places, 1),
         }
+        if self.peak is None:
+            return values
+        # Two operations for each weight forwards and four backwards (Kaplan et al. 2020), those of attention left out.
+        return {**values, "mfu": 6 * self.parameters * self.real / seconds / self.peak}

@@ -23,7 +23,7 @@ from assets.model.recipe import Recipe, learning_rate_of, out_of_patience, rate_
 from assets.model.stepping import Training
 from assets.model.validation import VALIDATION_TOKENS, better, validate
 from assets.progress import Progress
-from assets.tasks.device import Precision, autocast
+from assets.tasks.device import Precision, autocast, memory_in_use, peak
 from assets.tasks.dropout import fast_dropout
 from assets.tasks.inputs import TokenIds, collate
 from assets.tasks.unpadded import Forward, unpadded, why_padded
@@ -93,6 +93,8 @@ def fit(
         DataError: a loss is not finite.
         TransientError: `stopping` said so; the next run goes on.
     """
+    from torch.nn import Linear
+
     pace = Pace()
     with ExitStack() as stack:
         mirror, casting = _mirror(model, device, precision)
@@ -113,11 +115,14 @@ def fit(
             progress=progress,
         )
         training.pace = pace
+        pace.parameters = sum(module.weight.numel() for module in model.modules() if isinstance(module, Linear))
+        pace.peak = peak(device, precision)
         memory = training.settle(recompute)
         if memory.again:
             stack.enter_context(recomputed(mirror.stand_in))
         _tell_memory(progress, memory)
         devices.draw_apart(recipe.seed, 0)
+        resuming = time.perf_counter()
         saved = checkpoints.latest()
         devices.require_same(0 if saved is None else saved.step)
         if saved is not None:
@@ -126,6 +131,7 @@ def fit(
             # Whoever follows this process has seen nothing of the one before.
             for epoch in training.state.epochs:
                 _tell(progress, epoch)
+            pace.resuming = time.perf_counter() - resuming
         _train(training, exactly, validation, labels, progress, checkpoints, stopping)
         model.load_state_dict(training.best)
     curve, state = training.curve, training.state
@@ -197,6 +203,7 @@ def _train(
     def save() -> None:
         checkpoints.save(curve.step, *training.saved())
 
+    judged: dict[str, float] = {}
     with progress.bar("training", total=training.steps) as advance:
         if state.reported:
             advance(state.reported)
@@ -205,6 +212,7 @@ def _train(
             started = time.perf_counter()
             for batch in training.epoch():
                 training.update(batch)
+                pace.first = pace.first or time.time()
                 if curve.step % every == 0 or state.batch == training.batches:
                     point = curve.report(
                         recipe.learning_rate
@@ -212,8 +220,9 @@ def _train(
                     )
                     pace.seconds += time.perf_counter() - started
                     started = time.perf_counter()
-                    advance(curve.step - state.reported, loss=point["loss"], **pace.values())
-                    progress.metrics(curve.step, loss=point["loss"], learning_rate=point["learning_rate"])
+                    told = {**pace.values(), "memory_gb": memory_in_use(training.device) / 1e9}
+                    advance(curve.step - state.reported, loss=point["loss"], **judged, **told, **training.left())
+                    progress.metrics(curve.step, loss=point["loss"], learning_rate=point["learning_rate"], **told)
                     state.reported = curve.step
                 stop, due = devices.any(stopping(), checkpoints.due())
                 if stop:
@@ -228,6 +237,7 @@ def _train(
             found = validate(training.model, exactly, validation, labels=labels, parts=parts, devices=devices)
             state.epochs.append({"epoch": state.epoch + 1, "step": curve.step, **found})
             _tell(progress, state.epochs[-1])
+            judged = {f"validation_{recipe.select_by}": found[recipe.select_by]}
             if state.epoch == 0 or better(found, state.epochs[state.best], recipe.select_by):
                 state.best = state.epoch
                 training.best = {

@@ -155,6 +155,11 @@ class Training:
         self.pace.examples += len(batch)
         self.pace.tokens += sum(len(self.train.tokens[at]) for at in batch)
 
+    def left(self) -> dict[str, float]:
+        """Seconds that the steps to come will take at the pace so far."""
+        done = self.pace.examples / self.recipe.batch_size
+        return {"seconds_left": (self.steps - self.curve.step) * self.pace.seconds / max(done, 1)}
+
     def _joined(self, words: torch.Tensor) -> torch.Tensor:
         return self.devices.joined(words, self.model.config.vocab_size)
 

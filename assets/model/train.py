@@ -21,7 +21,7 @@ from assets.model.validation import SUMMARY
 from assets.store.digests import write_json
 from assets.store.step import Build, Measurements, Observation
 from assets.tasks import classification as task
-from assets.tasks.device import choose_device, choose_precision, describe
+from assets.tasks.device import choose_device, choose_precision, describe, memory_in_use
 from assets.tasks.inputs import Side, read_side, tokenize
 from assets.tasks.loading import load_tokenizer, quiet
 
@@ -64,6 +64,7 @@ def train(
         StoreError: the result cannot be written.
         TransientError: the hub cannot be reached, or the process was told to stop.
     """
+    import psutil
     import torch
 
     started = time.perf_counter()
@@ -126,6 +127,10 @@ def train(
         "part_tokens": fitted.memory.most,
         "seconds": time.perf_counter() - started,
         "training_seconds": fitted.pace.seconds,
+        # From the start of the process, imports included; none if it was taken up behind the last step.
+        "seconds_to_first_step": fitted.pace.first - psutil.Process().create_time() if fitted.pace.first else None,
+        "resuming_seconds": fitted.pace.resuming,
+        "memory_gb": memory_in_use(device) / 1e9,
         **fitted.pace.values(),
     }
     write_json(build.trace / "timing.json", timing)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from assets.errors import ConfigurationError
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["bf16", "float32"]
+
+PEAKS = MappingProxyType({"H200": 989e12, "H100": 989e12, "L40S": 362e12, "A100": 312e12, "A10": 125e12, "L4": 121e12})
+"""Operations a second in bfloat16, dense, of GPUs by what their name has in it (data sheets of their maker, SXM)."""
 
 
 def choose_device() -> torch.device:
@@ -32,6 +38,23 @@ def describe(device: torch.device) -> str:
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU ({torch.get_num_threads()} threads)"
+
+
+def peak(device: torch.device, precision: Precision) -> float | None:
+    """Operations a second that the device can do at most in matrix products, or None if that is not known."""
+    name = describe(device)
+    known = device.type == "cuda" and precision == "bf16"
+    return next((found for part, found in PEAKS.items() if part in name), None) if known else None
+
+
+def memory_in_use(device: torch.device) -> float:
+    """Most bytes that this process has had so far: of the GPU's memory, or of the machine's."""
+    import torch
+
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    # Told in kilobytes, and in bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
 
 
 def choose_precision(wanted: Literal["auto", "bf16", "float32"], device: torch.device) -> Precision:

@@ -97,14 +97,19 @@ def test_it_learns_and_writes_what_plain_transformers_loads(
     assert [answer["label"] for answer in classify(texts)] == ["spam", "ham"]
     assert classify.tokenizer.model_max_length == 32
     assert (build.trace / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((build.trace / "timing.json").read_text())["threads"] == torch.get_num_threads()
+    timing = json.loads((build.trace / "timing.json").read_text())
+    assert timing["threads"] == torch.get_num_threads()
+    assert timing["seconds_to_first_step"] > 0
+    assert timing["memory_gb"] > 0.05
 
     bar = [event for event in events if event.get("description") == "training"]
     assert (bar[0]["kind"], bar[0]["total"], bar[-1]["kind"]) == ("start", 57, "end")
     assert bar[-2]["completed"] == 57
-    assert bar[-2]["values"].keys() == {"loss", "examples_per_second", "tokens_per_second", "real_tokens"}
+    pace = {"examples_per_second", "tokens_per_second", "real_tokens", "memory_gb"}
+    assert bar[-2]["values"].keys() == {"loss", "validation_f1_macro", "seconds_left"} | pace
+    assert bar[-2]["values"]["seconds_left"] == 0 < bar[1]["values"]["seconds_left"]
     points = [event for event in events if event["kind"] == "metrics"]
-    assert {"loss", "learning_rate"} in [event["values"].keys() for event in points]
+    assert {"loss", "learning_rate"} | pace in [event["values"].keys() for event in points]
     assert [event["at"] for event in points if "validation_f1_macro" in event["values"]] == [19, 38, 57]
 
 
