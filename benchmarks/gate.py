@@ -55,6 +55,11 @@ SPARSE = 30
 DIFFERENCES = tuple(step / 200 for step in range(-8, 9))
 """True differences of the curve of power: of the new model's accuracy to that of the old one, 0.90."""
 
+RELEASES = 20
+"""Releases in a row of models that are as good."""
+GROWTH = (0.0, 0.1)
+"""How much the test set grows from one of them to the next."""
+
 SLICES = (2, 5, 20)
 """Slices of each of two declarations: every row is in one of either, and they overlap."""
 ALARM = 0.05
@@ -176,6 +181,22 @@ def simulate_slices(slices: int, rows: int, accuracy: float, harm: float, draws:
     }
 
 
+def succession(rows: int, growth: float, accuracy: float, draws: int, seed: int) -> list[float]:
+    """Share of the second, third, … model that is promoted if all are as good and `below_champion` is 0.
+
+    The test set grows by so much from one release to the next, and what a model answered once it answers again.
+    """
+    sizes = [round(rows * (1 + growth) ** release) for release in range(RELEASES)]
+    came = np.diff(sizes, prepend=0)
+    right = np.random.default_rng(seed).binomial(came, accuracy, size=(draws, RELEASES, RELEASES)).cumsum(-1)
+    champion, promoted = np.zeros(draws, int), []
+    for release in range(1, RELEASES):
+        better = right[:, release, release] >= right[np.arange(draws), champion, release]
+        champion[better] = release
+        promoted.append(float(better.mean()))
+    return promoted
+
+
 def held(limits: tuple[Array, Array], truth: Array) -> Array:
     """Which intervals hold the truth."""
     holds: Array = (limits[0] <= truth + 1e-12) & (truth - 1e-12 <= limits[1])
@@ -236,6 +257,10 @@ def measure(draws: int) -> dict[str, Any]:
         "cells": cells,
         "slices": sliced,
         "power": power,
+        "in_a_row": [
+            {"growth": growth, "promoted": succession(1_000, growth, 0.95, draws, seed)}
+            for seed, growth in enumerate(GROWTH, 12_000)
+        ],
         "targets": targets,
     }
 
