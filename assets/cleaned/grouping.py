@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from assets.cleaned.near_duplicates import ENTRIES_AT_ONCE, Sets, group
-from assets.cleaned.ngrams import Indices, prefixes
+from assets.cleaned.near_duplicates import Sets, group
+from assets.cleaned.ngrams import Hashes, Indices, Words, prefixes, ragged
 from assets.store.tables import among, as_ids, distinct, read_tables, write_table
 
 if TYPE_CHECKING:
@@ -30,13 +30,17 @@ class Groups(NamedTuple):
     Attributes:
         lowest: for each row the lowest one whose text is in the group of its own.
         first: whether it is the first row with its text.
+        ngrams: those in the prefixes of first rows, ascending.
+        rows: the row of each.
     """
 
     lowest: Indices
     first: npt.NDArray[np.bool_]
+    ngrams: Hashes
+    rows: npt.NDArray[np.int32]
 
 
-NOTHING = Groups(np.empty(0, np.intp), np.empty(0, bool))
+NOTHING = Groups(np.empty(0, np.intp), np.empty(0, bool), np.empty(0, np.uint32), np.empty(0, np.int32))
 
 
 def groups_of(build: Build, prepared: Sequence[Part], large: int, similarity: float) -> Indices:
@@ -56,10 +60,15 @@ def groups_of(build: Build, prepared: Sequence[Part], large: int, similarity: fl
     if large:
         inputs = {f"prepared-{at:06}": part.digest for at, part in enumerate(prepared[:large])}
         part = build.part("assets.cleaned.grouping:settle", {"similarity": similarity}, inputs=inputs)
-        table = read_tables([part.content], "groups.feather")
-        known = Groups(table["lowest"].to_numpy().astype(np.intp), table["first"].to_numpy())
+        table, prefixes_of = (read_tables([part.content], f"{name}.feather") for name in ("groups", "prefixes"))
+        known = Groups(
+            table["lowest"].to_numpy().astype(np.intp),
+            table["first"].to_numpy(),
+            prefixes_of["ngram"].to_numpy(),
+            prefixes_of["row"].to_numpy(),
+        )
     if large < len(prepared):
-        known = grouped([part.content for part in prepared], similarity, known)
+        known = grouped([part.content for part in prepared], large, similarity, known)
     return known.lowest
 
 
@@ -75,6 +84,7 @@ def settle(build: Build, *, similarity: float) -> Measurements:
 
     Content:
         groups.feather: `lowest` and `first` of each row, see `Groups`.
+        prefixes.feather: `ngram` and `row`, see there.
 
     Args:
         build: inputs `prepared-…`, in an order of their own.
@@ -83,19 +93,24 @@ def settle(build: Build, *, similarity: float) -> Measurements:
     Returns:
         rows.
     """
-    found = grouped([build.inputs[name] for name in sorted(build.inputs)], similarity, NOTHING)
+    found = grouped([build.inputs[name] for name in sorted(build.inputs)], 0, similarity, NOTHING)
     table = pa.table({"lowest": found.lowest.astype(np.int32), "first": found.first})
     write_table(build.content / "groups.feather", table, compressed=True)
+    write_table(build.content / "prefixes.feather", pa.table({"ngram": found.ngrams, "row": found.rows}))
     return {"rows": len(found.lowest)}
 
 
-def grouped(prepared: Sequence[Path], similarity: float, known: Groups) -> Groups:
+def grouped(prepared: Sequence[Path], large: int, similarity: float, known: Groups) -> Groups:
     """Find the groups of the texts of shards.
 
     Args:
         prepared: the shards; see `assets.cleaned.shard.prepare`.
+        large: of how many of them, the first ones, the groups are known.
         similarity: least Jaccard similarity of near-duplicates.
-        known: groups of their first rows among each other.
+        known: these groups.
+
+    Returns:
+        The groups; of n-grams those that were looked at: all, where nothing was known.
     """
     old = len(known.lowest)
     table = read_tables(prepared, "keys.feather")
@@ -116,41 +131,30 @@ def grouped(prepared: Sequence[Path], similarity: float, known: Groups) -> Group
         prefixes=prefixes(sizes, similarity),
         sketches=(table["sketch"].to_numpy(), table["sketch_2"].to_numpy()),
     )
-    hashes = read_tables(prepared, "prefixes.feather")["ngram"].to_numpy()
-    at, row = _looked_at(hashes, sets.prefixes, first, old)
-    entries = hashes.take(at).astype(np.uint64) << np.uint64(32) | row.astype(np.uint64)
-    return Groups(group(sets, entries, similarity, lowest), first)
+    row = np.repeat(np.arange(old, len(keys), dtype=np.int32), sets.prefixes[old:])
+    entries = _entries(read_tables(prepared[large:], "prefixes.feather")["ngram"].to_numpy(), row, first, known)
+    del row
+    lowest = group(sets, entries, similarity, lowest)
+    # They were sorted there.
+    return Groups(lowest, first, (entries >> np.uint64(32)).astype(np.uint32), entries.astype(np.int32))
 
 
-def _looked_at(
-    hashes: npt.NDArray[np.uint32], lengths: Indices, first: npt.NDArray[np.bool_], old: int
-) -> tuple[Indices, Indices]:
-    """Which n-grams of prefixes are looked at: all of new texts, and of known ones those that a new text has too.
+def _entries(ngrams: Hashes, row: npt.NDArray[np.int32], first: npt.NDArray[np.bool_], known: Groups) -> Words:
+    """What to look at, as `group` wants it: all n-grams of new texts, and of known ones those that a new text has too.
 
     Args:
-        hashes: n-grams of the prefixes, row after row.
-        lengths: how many each row has.
+        ngrams: of the prefixes of new rows.
+        row: the row of each.
         first: rows whose texts count.
-        old: how many of the rows, the first ones, are known.
-
-    Returns:
-        Places among the n-grams, and the row of each.
+        known: what is known of other rows.
     """
-    ends = np.cumsum(lengths)
-    begin = int(ends[old - 1]) if old else 0
-    row = np.repeat(np.arange(old, len(lengths)), lengths[old:])
-    at = np.flatnonzero(first[row])
-    row, at = row[at], at + begin
-    if not old:
-        return at, row
-    wanted = hashes[at]
-    first_bits = np.zeros(1 << 22, bool)
-    first_bits[wanted >> np.uint32(10)] = True
-    # Few are left after this, so only then is it asked whose they are. Some at once: they stay in a processor's cache.
-    starts = range(0, begin, ENTRIES_AT_ONCE)
-    parts = (hashes[start : min(start + ENTRIES_AT_ONCE, begin)] >> np.uint32(10) for start in starts)
-    known = np.flatnonzero(np.concatenate([first_bits.take(some.astype(np.intp)) for some in parts]))
-    known = known[np.isin(hashes[known], wanted)]
-    of = np.searchsorted(ends, known, side="right")
-    counts = first[of]
-    return np.concatenate([known[counts], at]), np.concatenate([of[counts], row])
+    counts = first[row]
+    ngrams, row = ngrams[counts], row[counts]
+    if len(known.ngrams):
+        wanted = np.unique(ngrams)
+        begin, end = (np.searchsorted(known.ngrams, wanted, side) for side in ("left", "right"))
+        again = ragged(begin, end - begin)
+        ngrams, row = np.concatenate([known.ngrams[again], ngrams]), np.concatenate([known.rows[again], row])
+    entries: Words = ngrams.astype(np.uint64) << np.uint64(32)
+    entries |= row.astype(np.uint64)
+    return entries

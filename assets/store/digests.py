@@ -122,8 +122,17 @@ def _update(hasher: hashlib._Hash, array: pa.Array) -> None:
             hasher.update(canonical_json(_exact(value)) + b"\n")
     elif pa.types.is_large_string(kind) or pa.types.is_large_binary(kind):
         # One row after another, lengths first, so that any chunking gives the same stream of bytes.
-        for value in array.cast(pa.large_binary()).to_pylist():
-            hasher.update(b"-" if value is None else b"%d:" % len(value) + value)
+        values = array.cast(pa.large_binary())
+        lengths = pc.binary_length(values).cast(pa.large_string()).cast(pa.large_binary())
+        told = pc.coalesce(
+            pc.binary_join_element_wise(lengths, values, pa.scalar(b":", pa.large_binary())),
+            pa.scalar(b"-", pa.large_binary()),
+        )
+        # What lies in its buffer is that stream.
+        if len(told):
+            _, offsets, data = told.buffers()
+            ends = memoryview(offsets).cast("q")
+            hasher.update(memoryview(data)[ends[told.offset] : ends[told.offset + len(told)]])
     else:
         valid = pc.is_valid(array).to_numpy(zero_copy_only=False)
         if pa.types.is_null(kind):

@@ -67,6 +67,17 @@ class FileIndex:
             self._save_now_and_then()
         return digest
 
+    def learn(self, path: Path, digest: str) -> None:
+        """Remember the digest of a file that was written by this process alone, as if it had been read again.
+
+        Args:
+            path: of the file.
+            digest: hexadecimal SHA-256 of its bytes.
+        """
+        status = path.stat()
+        self._entries[str(path)] = [status.st_size, status.st_mtime_ns, status.st_ino, digest]
+        self._changed = True
+
     def sha256_at(self, url: str, facts: list[int | str], digest: Callable[[], str]) -> str:
         """Hexadecimal SHA-256 of a file elsewhere.
 

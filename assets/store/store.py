@@ -33,6 +33,8 @@ MIGRATIONS: dict[int, Callable[[Storage], None]] = {}
 again."""
 
 MEASUREMENTS = "measurements.json"
+LARGE_BYTES = 1 << 20
+"""To read a file of this size once more takes longer than to look at its size and time."""
 
 Kind = Literal["objects", "traces"]
 
@@ -141,7 +143,20 @@ class Store:
             (folder / MANIFEST).write_bytes(canonical_json(manifest))
             read_only(folder)
             self.storage.publish(folder, name)
+            # Else another process published the same first, and its folder stands.
+            if not folder.exists():
+                self._learn(name, files)
         return digest
+
+    def _learn(self, name: str, files: Mapping[str, Mapping[str, Any]]) -> None:
+        """Let no plan read a large file again to learn what was just written into it.
+
+        Of a small one not: it may have been written so fast that its time does not tell a later change.
+        """
+        if isinstance(self.storage, LocalStorage):
+            for relative, facts in files.items():
+                if facts["size"] >= LARGE_BYTES:
+                    self.index.learn(self.storage.root / name / relative, facts["sha256"])
 
     def manifest(self, kind: Kind, digest: str) -> dict[str, Any]:
         """Manifest of an object or trace.

@@ -168,7 +168,8 @@ def _like(ids: Ids, high: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
     bits = np.uint64(42)
     first_bits = np.zeros(1 << 22, bool)
     first_bits[high >> bits] = True
-    return first_bits.take(ids[:, 0] >> bits)
+    # Numpy copies indices without a sign.
+    return first_bits.take((ids[:, 0] >> bits).view(np.int64))
 
 
 def among(ids: Ids, some: Ids) -> npt.NDArray[np.bool_]:

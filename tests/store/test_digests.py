@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.store.digests import canonical_json, digest_content, digest_json, digest_table
+from assets.store.digests import _update, canonical_json, digest_content, digest_json, digest_table
 
 TEXTS = st.lists(st.none() | st.text(max_size=5), max_size=8)
 
@@ -54,6 +55,19 @@ def test_a_tables_digest_is_that_of_its_values_not_of_its_bytes(tmp_path: Path) 
 def test_every_difference_in_values_names_types_or_order_changes_the_digest(tmp_path: Path, other: object) -> None:
     base = write(tmp_path / "base.parquet", pa.table({"a": ["x", "y"], "n": [1, 2]}))
     assert digest_table(write(tmp_path / "other.parquet", pa.table(other))) != digest_table(base)
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(values=st.lists(st.none() | st.binary(max_size=12), max_size=8), start=st.integers(0, 8))
+def test_texts_and_bytes_are_digested_one_after_another_with_their_lengths(
+    values: list[bytes | None], start: int
+) -> None:
+    array = pa.array(values, pa.binary()).slice(start)
+    found, expected = hashlib.sha256(), hashlib.sha256()
+    _update(found, array.cast(pa.large_binary()))
+    for value in values[start:]:
+        expected.update(b"-" if value is None else b"%d:" % len(value) + value)
+    assert found.hexdigest() == expected.hexdigest()
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)

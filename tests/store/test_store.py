@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import uuid
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,8 @@ import pytest
 
 from assets.errors import DamagedError, StoreError
 from assets.store import index
+from assets.store import store as store_module
+from assets.store.digests import digest_file
 from assets.store.step import LogEntry
 from assets.store.store import Record, Store
 
@@ -187,3 +190,26 @@ def test_whoever_reads_checks_bytes_even_where_a_digest_is_remembered(
         assert (again.open(kind, digest) / "a.txt").read_text() == "hello"
     else:
         assert again.fault(kind, digest) == "a.txt, bytes altered"
+
+
+def test_a_plan_does_not_read_again_what_was_just_published_but_sees_whatever_alters_it(
+    local: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LARGE_BYTES", 5)
+    read: list[str] = []
+
+    def reading(path: Path) -> str:
+        read.append(path.name)
+        return digest_file(path)
+
+    monkeypatch.setattr(index, "digest_file", reading)
+    large, small = publish(local, "hello"), publish(local, "hi")
+    assert local.fault("objects", large) is None
+    assert read == []
+    assert local.fault("objects", small) is None
+    assert read == ["a.txt"]
+    path = local.open("objects", large) / "a.txt"
+    path.chmod(0o644)
+    time.sleep(0.02)
+    path.write_text("olleh")
+    assert local.fault("objects", large) == "a.txt, bytes altered"
