@@ -153,6 +153,7 @@ def trained(
         "weights": {name: tensor.tolist() for name, tensor in model.state_dict().items()},
         "steps": fitted.steps,
         "epochs": fitted.epochs,
+        "seed": torch.initial_seed(),
         "examples": fitted.pace.examples,
         "tokens": fitted.pace.tokens,
     }
