@@ -178,8 +178,8 @@ def test_weights_cut_short(project: Project) -> None:
             "first.csv",
             as_csv(FEW, "txt,label"),
             (
-                "no column 'text'; columns found: 'txt', 'label'\n  fix: set source.columns to the columns that hold "
-                "text and label (is it 'txt'?); if the file has no header line, set source.names"
+                "no column 'text'; columns found: 'txt', 'label'\n  fix: set source.columns (text, label, keep) to "
+                "columns that every file has (is it 'txt'?); if the file has no header line, set source.names"
             ),
         ),
         ("first.csv", b"", "the file is empty\n  fix: put rows in it, or take it out of source.files"),

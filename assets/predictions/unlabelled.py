@@ -50,5 +50,5 @@ def renamed() -> Iterator[None]:
 
 
 def _ours(text: str) -> str:
-    text = text.replace("the columns that hold text and label", "the columns that hold the text and what is kept")
+    text = text.replace("(text, label, keep)", "(text, keep)")
     return re.sub(r"(?<![\w.])source\.(?=[a-z])", "predictions.source.", text)

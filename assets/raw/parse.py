@@ -150,7 +150,8 @@ def refuse_missing(name: str, missing: Sequence[str], found: Sequence[str], *, o
     """
     some = [column[:60] for column in found[:1000]]
     close = [match for column in missing for match in difflib.get_close_matches(column, some, n=1)]
-    fix = f"set source.columns to the columns that hold text and label{f' (is it {close[0]!r}?)' if close else ''}"
+    meant = f" (is it {close[0]!r}?)" if close else ""
+    fix = f"set source.columns (text, label, keep) to columns that every file has{meant}"
     for delimiter, form in {"\t": "tsv", ";": "csv", ",": "csv", "|": "csv"}.items():
         if len(found) == 1 and delimiter in found[0]:
             fix = f"the header is divided by {delimiter!r}: set source.format: {form}"

@@ -280,7 +280,7 @@ def test_a_wrong_file_is_named_with_the_field_of_this_source(project: Project) -
     assert result.exit_code == 1
     said = " ".join(result.stderr.split())
     assert "inbox/wrong.csv: no column 'text'; columns found: 'id', 'body'" in said
-    assert "set predictions.source.columns to the columns that hold the text and what is kept" in said
+    assert "set predictions.source.columns (text, keep) to columns that every file has" in said
 
 
 def test_the_command_shows_and_exports(project: Project, tmp_path: Path) -> None:

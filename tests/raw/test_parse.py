@@ -67,5 +67,10 @@ def test_a_header_that_lacks_what_is_wanted(found: list[str], message: str) -> N
         positions("f", found, ["text", "label"], or_else=" or else")
 
 
+def test_a_column_to_keep_that_a_file_lacks_is_named_with_its_setting() -> None:
+    with pytest.raises(DataError, match=r"no column 'user'; .*\n  fix: set source.columns \(text, label, keep\) to"):
+        positions("f", ["text", "label"], ["text", "label", "user"])
+
+
 def test_a_repeated_column_that_nobody_asked_for_is_harmless() -> None:
     assert positions("f", ["label", "text", "", ""], ["text", "label"]) == [1, 0]
