@@ -176,6 +176,38 @@ def test_history_has_a_few_hundred_points_at_most_and_no_times(build: Build) -> 
     }
 
 
+def test_deberta_is_padded_says_so_and_learns(
+    make_build: MakeBuild, splits: Path, tmp_path: Path, events: list[Event]
+) -> None:
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    folder = make_base_model(tmp_path / "deberta")
+    words = len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    DebertaV2Model(
+        DebertaV2Config(
+            vocab_size=words,
+            max_position_embeddings=64,
+            relative_attention=True,
+            pos_att_type=["p2c", "c2p"],
+            type_vocab_size=0,
+            **sizes,
+        )
+    ).save_pretrained(folder)
+    arguments = {**ARGUMENTS, "learning_rate": 1e-2, "precision": "auto"}
+
+    found = train(make_build({"splits": splits}, see(folder)), **arguments)
+
+    said = [event["text"] for event in events if event["kind"] == "message"]
+    padded = "batches are padded: deberta-v2 is not among the architectures that run without padding: bert"
+    assert any(text.startswith(padded) for text in said)
+    assert found["validation"]["f1_macro"] > 0.9
+    shares = [event["values"]["real_tokens"] for event in events if event["kind"] == "advance" and event["values"]]
+    # Texts of like length are together, so that little is padding all the same.
+    assert 0.8 < shares[-1] < 1
+
+
 def test_a_loss_that_is_not_finite_stops_training(build: Build) -> None:
     with pytest.raises(DataError, match=r"loss of step \d+ is nan.*rows of its batch: 0{20,}"):
         train(build, **{**ARGUMENTS, "learning_rate": 1e38, "head_learning_rate": 1e38})
