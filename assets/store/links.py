@@ -11,15 +11,19 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from assets.errors import DamagedError
 from assets.store.digests import LAYOUT, canonical_json, digest_file
 from assets.store.index import RACY_SECONDS
+from assets.store.threads import AT_ONCE
 
 LINKS = f"{LAYOUT}/links.json"
 COMPARED_SECONDS = 300.0
 """How long a file counts as compared: a disk may fail without a new time, so this is no longer than a run of steps."""
+LARGE_BYTES = 1 << 22
+"""From this size on files are compared at the same time; to begin threads for less takes longer."""
 MOST_COMPARED = 10_000
 """Files that are remembered, in a process that goes on for days."""
 
@@ -90,6 +94,20 @@ def checked(folder: Path, file: str) -> Path:
             _compared.clear()
         _compared[path] = facts, time.monotonic()
     return folder / file
+
+
+def all_checked(folders: Sequence[Path], file: str) -> list[Path]:
+    """The same file of several objects, see `checked`; large ones at the same time, which hashing allows.
+
+    Raises:
+        DamagedError: likewise.
+    """
+    paths = [f"{folder}/{file}" for folder in folders]
+    # What is missing is told by `checked`.
+    if len(paths) < 2 or sum(os.path.getsize(path) for path in paths if os.path.exists(path)) < LARGE_BYTES:  # noqa: PTH110, PTH202 - for speed
+        return [checked(folder, file) for folder in folders]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda folder: checked(folder, file), folders))
 
 
 def _facts(path: str) -> tuple[int, int, int, int]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import feather
 
-from assets.store.links import checked
+from assets.store.links import all_checked, checked
 
 Ids = npt.NDArray[np.uint64]
 ID = pa.binary(16)
@@ -48,7 +48,7 @@ def read_tables(folders: Iterable[Path], file: str, columns: Sequence[str] | Non
     """
     names = None if columns is None else list(columns)
     return pa.concat_tables(
-        feather.read_table(str(checked(folder, file)), columns=names, memory_map=True) for folder in folders
+        feather.read_table(str(path), columns=names, memory_map=True) for path in all_checked(list(folders), file)
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from assets.errors import DamagedError
 from assets.store import links
 from assets.store.digests import digest_file
-from assets.store.links import checked
+from assets.store.links import all_checked, checked
 
 
 @pytest.fixture
@@ -115,3 +115,24 @@ def test_what_is_remembered_is_bounded(shard: Path, reads: list[str], monkeypatc
     (links._compared)["another"] = ((0, 0, 0, 0), 0.0)
     checked(shard, "t.bin")
     assert list(links._compared) == [f"{shard}/t.bin"]
+
+
+@pytest.mark.parametrize("large", [1, 1 << 20])
+def test_files_of_several_objects_come_in_their_order_and_each_is_compared(
+    publish: Callable[[Path], Path], tmp_path: Path, large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "LARGE_BYTES", large)
+    shards = []
+    for number in range(5):
+        content = tmp_path / f"content-{number}"
+        content.mkdir()
+        (content / "t.bin").write_bytes(bytes([number]))
+        shards.append(publish(content))
+    assert [path.read_bytes()[0] for path in all_checked(shards, "t.bin")] == [0, 1, 2, 3, 4]
+    (shards[3] / "t.bin").chmod(0o644)
+    (shards[3] / "t.bin").write_bytes(b"x")
+    with pytest.raises(DamagedError, match=r"t\.bin, bytes altered"):
+        all_checked(shards, "t.bin")
+    (shards[3] / "t.bin").unlink()
+    with pytest.raises(DamagedError, match=r"t\.bin"):
+        all_checked(shards, "t.bin")
