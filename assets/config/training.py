@@ -45,6 +45,9 @@ class Training(Section):
     """`balanced`: rows of rare labels weigh more in the loss, each label as much as any other; or null."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a better one after which training stops, or null to train all of them. The best one is kept."""
+    lora_rank: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Rank of the updates that are trained in place of the body's weights (LoRA, by peft), 8 to 32 say, or null to
+    train all weights. They are merged into the weights at the end. Wants a `learning_rate` some ten times as high."""
     order: Literal["grouped", "random"] = "grouped"
     """Batches of texts of like length in random order, which is faster, or rows wholly at random."""
     precision: Literal["auto", "bf16", "float32"] = "auto"

@@ -30,6 +30,7 @@ STEP = Step(
     externals=observe,
     # Further libraries only read data or draw pictures.
     environment=("torch", "transformers", "tokenizers"),
+    libraries=lambda config: () if config.training.lora_rank is None else ("peft",),
     program="assets.model",
     accelerator=True,
     checks=(

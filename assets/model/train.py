@@ -16,6 +16,7 @@ from assets.model.checkpoints import Checkpoints
 from assets.model.devices import devices_together
 from assets.model.examples import Examples
 from assets.model.loop import Fitted, fit
+from assets.model.lora import adapt
 from assets.model.recipe import Recipe
 from assets.model.validation import SUMMARY
 from assets.store.digests import write_json
@@ -45,6 +46,7 @@ def train(
     label_smoothing: float | None = None,
     class_weights: Literal["balanced"] | None = None,
     patience: int | None = None,
+    lora_rank: int | None = None,
     order: Literal["grouped", "random"] = "grouped",
     precision: Literal["auto", "bf16", "float32"],
     devices: int | Literal["all"] | None = None,
@@ -90,6 +92,7 @@ def train(
     # This program is a process of its own: nobody else draws from the global generator (the head's weights, dropout).
     torch.manual_seed(seed)
     model, tokenizer = load_base(build.externals["base_model"], labels, max_tokens)
+    lora = None if lora_rank is None else adapt(model, lora_rank)
     rows, validation = (
         prepare(read_side(build.inputs["splits"], side), tokenizer, labels, max_tokens)
         for side in ("train", "validation")
@@ -116,6 +119,8 @@ def train(
         )
     if not together.first:
         return {}
+    if lora is not None:
+        lora.merge_and_unload()
     _save(build.content, model, tokenizer, fitted)
     _draw(build.trace / "curve.png", fitted, "f1_macro" if select_by == "loss" else select_by)
     timing = {

@@ -140,6 +140,20 @@ def test_stopped_again_and_again(
     assert content(build) == uninterrupted
 
 
+def test_lora_goes_on_from_there_too(start: Callable[[], Build], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {**SETTINGS, "lora_rank": 4}
+    whole, build = start(), start()
+    train(whole, **settings)
+    with monkeypatch.context() as patch:
+        stop_after(7, patch)
+        with pytest.raises(TransientError):
+            train(build, **settings)
+
+    train(build, **settings)
+
+    assert content(build) == content(whole)
+
+
 def test_checkpoints_at_every_step_change_nothing(
     start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

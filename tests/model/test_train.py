@@ -176,6 +176,26 @@ def test_history_has_a_few_hundred_points_at_most_and_no_times(build: Build) -> 
     }
 
 
+def test_lora_trains_little_and_leaves_a_plain_model_with_the_updates_in_it(
+    build: Build, base: Path, events: list[Event]
+) -> None:
+    from safetensors.torch import load_file
+
+    found = train(build, **{**ARGUMENTS, "epochs": 5, "lora_rank": 4, "learning_rate": 2e-2})
+
+    assert found["validation"]["f1_macro"] > 0.9
+    assert found["parameters"] == 22338
+    trained, before = load_file(build.content / "model" / "model.safetensors"), load_file(base / "model.safetensors")
+    changed = {name for name, weight in before.items() if not torch.equal(trained[f"bert.{name}"], weight)}
+    matrices = {f"encoder.layer.{layer}.{name}.weight" for layer in (0, 1) for name in (
+        "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+        "intermediate.dense", "output.dense",
+    )}  # fmt: skip
+    assert changed - {"pooler.dense.weight", "pooler.dense.bias"} == matrices
+    for name in matrices:
+        assert int(torch.linalg.matrix_rank(trained[f"bert.{name}"] - before[name], rtol=1e-3)) <= 4
+
+
 def test_deberta_is_padded_says_so_and_learns(
     make_build: MakeBuild, splits: Path, tmp_path: Path, events: list[Event]
 ) -> None:
