@@ -18,10 +18,11 @@ class Training(Section):
     """Passes over the training rows."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Examples in an optimizer step."""
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-4
-    """Peak learning rate of the pretrained body."""
-    head_learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 1e-3
-    """Peak learning rate of the new head."""
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Peak learning rate of the pretrained body, or null for one by its size: 1e-4 up to 40 million weights without
+    embeddings (MiniLM), 5e-5 up to 200 million (BERT-base), 2e-5 above; with `lora_rank` ten times as much."""
+    head_learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Peak learning rate of the new head, or null for ten times that of a body of its size: 1e-3, 5e-4, 2e-4."""
     warmup: Share = 0.06
     """Share of the steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
@@ -47,7 +48,7 @@ class Training(Section):
     """Epochs without a better one after which training stops, or null to train all of them. The best one is kept."""
     lora_rank: Annotated[int, Field(ge=1, le=512)] | None = None
     """Rank of the updates that are trained in place of the body's weights (LoRA, by peft), 8 to 32 say, or null to
-    train all weights. They are merged into the weights at the end. Wants a `learning_rate` some ten times as high."""
+    train all weights. They are merged into the weights at the end."""
     order: Literal["grouped", "random"] = "grouped"
     """Batches of texts of like length in random order, which is faster, or rows wholly at random."""
     precision: Literal["auto", "bf16", "float32"] = "auto"

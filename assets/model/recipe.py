@@ -37,6 +37,26 @@ class Recipe:
     order: Literal["grouped", "random"] = "grouped"
 
 
+SIZES = ((40e6, 1e-4), (200e6, 5e-5), (math.inf, 2e-5))
+"""Weights of a body without its embeddings → its peak learning rate: the larger, the less. The first is measured on
+MiniLM (3 epochs of SMS spam), the others are those of the models' own papers."""
+BOLDER = 10.0
+"""How much higher the rate of a head is that knows nothing yet, and that of updates of low rank."""
+
+
+def default_rates(model: Any, *, lora: bool) -> tuple[float, float]:
+    """Peak learning rates of a model's body and of its head, by the size of the body.
+
+    Args:
+        model: a `PreTrainedModel`, before anything is put into it.
+        lora: whether the body's weights rest and updates of low rank are trained.
+    """
+    words: int = model.get_input_embeddings().weight.numel()
+    body = sum(each.numel() for name, each in model.named_parameters() if not is_head(model, name)) - words
+    rate = next(rate for most, rate in SIZES if body <= most)
+    return rate * BOLDER if lora else rate, rate * BOLDER
+
+
 def rate_share(step: int, steps: int, warmup: float, schedule: Literal["linear", "cosine"] = "linear") -> float:
     """Share of the peak learning rate at a step: rises linearly over `warmup` of the steps, then falls.
 

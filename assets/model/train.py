@@ -17,7 +17,7 @@ from assets.model.devices import devices_together
 from assets.model.examples import Examples
 from assets.model.loop import Fitted, fit
 from assets.model.lora import adapt
-from assets.model.recipe import Recipe
+from assets.model.recipe import Recipe, default_rates
 from assets.model.validation import SUMMARY
 from assets.store.digests import write_json
 from assets.store.step import Build, Measurements, Observation
@@ -33,8 +33,8 @@ def train(
     labels: Sequence[str],
     epochs: int,
     batch_size: int,
-    learning_rate: float,
-    head_learning_rate: float,
+    learning_rate: float | None = None,
+    head_learning_rate: float | None = None,
     warmup: float,
     weight_decay: float,
     max_tokens: int,
@@ -70,11 +70,17 @@ def train(
     import torch
 
     started = time.perf_counter()
+    device = choose_device()
+    settled = choose_precision(precision, device)
+    # This program is a process of its own: nobody else draws from the global generator (the head's weights, dropout).
+    torch.manual_seed(seed)
+    model, tokenizer = load_base(build.externals["base_model"], labels, max_tokens)
+    body_rate, head_rate = default_rates(model, lora=lora_rank is not None)
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=learning_rate,
-        head_learning_rate=head_learning_rate,
+        learning_rate=learning_rate or body_rate,
+        head_learning_rate=head_learning_rate or head_rate,
         warmup=warmup,
         weight_decay=weight_decay,
         max_gradient_norm=max_gradient_norm,
@@ -87,11 +93,6 @@ def train(
         patience=patience,
         order=order,
     )
-    device = choose_device()
-    settled = choose_precision(precision, device)
-    # This program is a process of its own: nobody else draws from the global generator (the head's weights, dropout).
-    torch.manual_seed(seed)
-    model, tokenizer = load_base(build.externals["base_model"], labels, max_tokens)
     lora = None if lora_rank is None else adapt(model, lora_rank)
     rows, validation = (
         prepare(read_side(build.inputs["splits"], side), tokenizer, labels, max_tokens)
@@ -150,6 +151,8 @@ def train(
         "steps": fitted.epochs[-1]["step"],
         "train_rows": len(rows.tokens),
         "parameters": model.num_parameters(),
+        "learning_rate": recipe.learning_rate,
+        "head_learning_rate": recipe.head_learning_rate,
         **{name: timing[name] for name in ("device", "devices", "precision", "seconds", "examples_per_second")},
     }
 

@@ -216,7 +216,7 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
         ),
         (
             "training:\n  learning_rate: 1.5",
-            "10: training.learning_rate: 1.5 is not accepted; accepted: a number, more than 0, at most 1; fix: write one that is accepted, or remove the line for the default 0.0001",
+            "10: training.learning_rate: 1.5 is not accepted; accepted: a number, more than 0, at most 1 or null; fix: write one that is accepted, or remove the line for the default null",
         ),
         (
             'training: {epochs: "3"}',
@@ -224,7 +224,7 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
         ),
         (
             "training: {learning_rate: '3e-5'}",
-            '9: training.learning_rate: "3e-5" is text; accepted: a number, more than 0, at most 1; fix: remove the quotes',
+            '9: training.learning_rate: "3e-5" is text; accepted: a number, more than 0, at most 1 or null; fix: remove the quotes',
         ),
         (
             "training: {epochs: many}",

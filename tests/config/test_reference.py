@@ -18,7 +18,7 @@ def test_every_field_says_what_is_accepted_and_what_it_means() -> None:
     assert len(rows) > 40
     assert all(len(row) == 4 and row[1] and row[3].removesuffix(" |") for row in rows)
     assert (
-        "| `training.learning_rate` | number > 0, ≤ 1 | `0.0001` | Peak learning rate of the pretrained body. |"
+        "| `training.weight_decay` | number ≥ 0, ≤ 1 | `0.01` | Decoupled weight decay; norms and biases have none. |"
         in markdown()
     )
     assert (

@@ -121,7 +121,7 @@ def test_every_value_that_its_setting_does_not_take_is_said(tmp_path: Path) -> N
         "training.schedule: {choices: [linear, cosin]}",
         "training.max_tokens: {low: 8, high: 64, step: 0.5}",
     ) == [
-        "8: search.space.training.learning_rate.high: 5 is no value of training.learning_rate; accepted: a number, more than 0, at most 1; fix: change it",
+        "8: search.space.training.learning_rate.high: 5 is no value of training.learning_rate; accepted: a number, more than 0, at most 1 or null; fix: change it",
         "10: search.space.training.batch_size.choices[1]: 0 is no value of training.batch_size; accepted: a whole number, at least 1; fix: change it",
         "10: search.space.training.batch_size.choices[2]: sixteen is no value of training.batch_size; accepted: a whole number, at least 1; fix: change it",
         "10: search.space.training.batch_size.choices[3]: 16.5 is no value of training.batch_size; accepted: a whole number, at least 1; fix: change it",
@@ -143,6 +143,6 @@ def test_what_is_not_searched_for_is_a_setting() -> None:
 def test_settings_are_replaced() -> None:
     config = make(training={"epochs": 2})
     changed = with_settings(config, {"training.learning_rate": 3e-5, "training.layer_decay": None})
-    assert (changed.training.learning_rate, changed.training.epochs, config.training.learning_rate) == (3e-5, 2, 1e-4)
+    assert (changed.training.learning_rate, changed.training.epochs, config.training.learning_rate) == (3e-5, 2, None)
     with pytest.raises(ValidationError, match="learning_rate"):
         with_settings(config, {"training.learning_rate": 3})

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from assets.model.recipe import (
     Recipe,
     class_weights,
+    default_rates,
     learning_rate_of,
     out_of_patience,
     parameter_groups,
@@ -95,6 +96,18 @@ def test_the_rate_falls_with_each_layer_down_and_the_head_has_its_own(tmp_path: 
     assert rate("bert.encoder.layer.0.output.dense.weight") == recipe.learning_rate * 0.5 ** (layers - 1)
     assert rate("bert.embeddings.word_embeddings.weight") == recipe.learning_rate * 0.5**layers
     assert learning_rate_of(model, "bert.embeddings.word_embeddings.weight", RECIPE) == RECIPE.learning_rate
+
+
+@pytest.mark.parametrize(("width", "layers", "rate"), [(384, 6, 1e-4), (768, 12, 5e-5), (1024, 24, 2e-5)])
+def test_default_rates_are_by_the_size_of_the_body_not_its_vocabulary(width: int, layers: int, rate: float) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "intermediate_size": 4 * width}
+    with torch.device("meta"):
+        model = BertForSequenceClassification(BertConfig(**sizes, vocab_size=250_000, num_attention_heads=4))
+
+    assert default_rates(model, lora=False) == pytest.approx((rate, 10 * rate))
+    assert default_rates(model, lora=True) == pytest.approx((10 * rate, 10 * rate))
 
 
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
