@@ -14,7 +14,7 @@ from assets.raw.rows import files_of
 from assets.store.tables import Ids, among, read_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from assets.store.step import ObservedFile
@@ -24,7 +24,11 @@ SHOWN = 10
 
 
 def frozen_rows(
-    shards: Sequence[Path], ids: Ids, files: Sequence[ObservedFile], declared: Mapping[str, Any], *, may_be_gone: bool
+    shards: Sequence[Path],
+    ids: Ids,
+    files: Sequence[ObservedFile],
+    declared: Mapping[str, Any],
+    may_be_gone: Collection[str],
 ) -> npt.NDArray[np.bool_]:
     """For each row of the shards, in their order, whether it is of the frozen test set.
 
@@ -35,15 +39,15 @@ def frozen_rows(
         ids: identifier of each of their rows.
         files: files of the source.
         declared: `files`, patterns of names; or `column` and the `value` that it has in the test set.
-        may_be_gone: whether the files of the test set may have been taken away, as their rows stay.
+        may_be_gone: patterns whose files may have been taken away, as their rows stay.
 
     Raises:
-        ConfigurationError: a pattern matches no file, and none may be gone.
+        ConfigurationError: a pattern matches no file, and its files may not be gone.
         DataError: no row has the value.
     """
     if declared["files"] is None:
         return _by_value(shards, declared["column"], declared["value"])
-    return rows_of_files(shards, ids, _matched(files, declared["files"], may_be_gone=may_be_gone))
+    return rows_of_files(shards, ids, _matched(files, declared["files"], may_be_gone))
 
 
 def rows_of_files(shards: Sequence[Path], ids: Ids, wanted: set[str]) -> npt.NDArray[np.bool_]:
@@ -66,11 +70,11 @@ def rows_of_files(shards: Sequence[Path], ids: Ids, wanted: set[str]) -> npt.NDA
     return among(ids, ids[np.concatenate(found)])
 
 
-def _matched(files: Sequence[ObservedFile], patterns: Sequence[str], *, may_be_gone: bool) -> set[str]:
+def _matched(files: Sequence[ObservedFile], patterns: Sequence[str], may_be_gone: Collection[str]) -> set[str]:
     """Digests of the files whose names match."""
     matched = {pattern: {file.sha256 for file in files if fnmatchcase(file.name, pattern)} for pattern in patterns}
-    unmatched = [repr(pattern) for pattern, digests in matched.items() if not digests]
-    if unmatched and not may_be_gone:
+    unmatched = [repr(pattern) for pattern, digests in matched.items() if not digests and pattern not in may_be_gone]
+    if unmatched:
         names = [file.name for file in files]
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         raise ConfigurationError(

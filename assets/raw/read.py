@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from assets.raw.rows import (
     FROZEN,
     GONE,
     LARGE,
+    PATTERNS,
     RETAINED,
     Ordered,
     files_of,
@@ -164,8 +166,9 @@ def read(
     if frozen is not None:
         ids = shard_ids(shards)
         # Their file, by whose name they were of the test set, is gone.
-        stay = _retained_of_test(build, memory)
-        of_test = frozen_rows(shards, ids, source.files, frozen, may_be_gone=len(stay) > 0) | among(ids, stay)
+        stay, may_be_gone = _retained_of_test(build, memory)
+        of_test = frozen_rows(shards, ids, source.files, frozen, may_be_gone) | among(ids, stay)
+        write_json(build.content / PATTERNS, frozen["files"] or [])
         measured["frozen"] = _write_frozen(build, ids, kept, of_test)
     retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
     told = {"forgotten": left_out} if left_out and sample is None else {}
@@ -195,12 +198,15 @@ def _parsed(build: Build, gathered: Batches, options: Mapping[str, Any]) -> list
     return parts
 
 
-def _retained_of_test(build: Build, memory: Memory) -> Ids:
-    """Identifiers of rows whose files are gone and that were of the frozen test set."""
+def _retained_of_test(build: Build, memory: Memory) -> tuple[Ids, list[str]]:
+    """Identifiers of rows whose files are gone and that were of the frozen test set, and the patterns of its files."""
     if memory.retained is None or build.before is None or not (build.before / FROZEN).is_file():
-        return np.empty((0, 2), np.uint64)
+        return np.empty((0, 2), np.uint64), []
     retained = shard_ids([memory.retained])
-    return retained[among(retained, frozen_ids(build.before))]
+    patterns = build.before / PATTERNS
+    # Each of them once matched a file; older versions did not write them down.
+    known = json.loads(patterns.read_bytes()) if patterns.is_file() else []
+    return retained[among(retained, frozen_ids(build.before))], known
 
 
 def _write_frozen(build: Build, ids: Ids, kept: npt.NDArray[np.bool_], of_test: npt.NDArray[np.bool_]) -> int:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from assets.errors import ChangingError, ConfigurationError, DataError, FreshtuneError, TransientError
 from assets.store.step import FileIndex, ObservedFile
@@ -29,10 +29,11 @@ CHANGES = (
 """What file systems of fsspec tell of a file that changes when its bytes do."""
 
 WEB = frozenset({"http", "https"})
-PARAMETER = re.compile(r"[\w.-]+")
+PARAMETER = re.compile(r"[\w.$\[\]-]+")
 """The name of a parameter of a query; a folder `/name=value` after a `?` that stands for any character is none."""
 SECRET = re.compile(
-    r"token|secret|passw|pwd|signature|sig$|key(id)?$|credential|auth(?!or)|session|jwt|^x-(amz|goog)-", re.IGNORECASE
+    r"token|secret|passw|pwd|signature|sig$|key(id)?\]?$|^code$|credential|auth(?!or)|session|jwt|^x-(amz|goog)-",
+    re.IGNORECASE,
 )
 """In the name of a parameter whose value lets people in, as presigned URLs and APIs have them."""
 
@@ -64,12 +65,18 @@ def _refuse_secrets(url: str) -> None:
     Raises:
         ConfigurationError: which says what it is and not its value.
     """
-    parts = urlsplit(url)
+    # fsspec chains file systems by `::`, as in simplecache::https://….
+    for link in url.split("::"):
+        _refuse_secrets_of(urlsplit(link))
+
+
+def _refuse_secrets_of(parts: SplitResult) -> None:
     held = ["a password"] if parts.password else []
     if parts.scheme in WEB and parts.username and not parts.password:
         held.append("a name or token before @")
     # Without a name and a value it is a pattern: `?` stands for any character.
-    held += [f"{name}=…" for name, _ in parse_qsl(parts.query) if PARAMETER.fullmatch(name) and SECRET.search(name)]
+    named = [name for name, _ in parse_qsl(parts.query) + parse_qsl(parts.fragment)]
+    held += [f"{name}=…" for name in named if PARAMETER.fullmatch(name) and SECRET.search(name)]
     if held:
         web = """, for instance FSSPEC_HTTPS='{"client_kwargs": {"headers": {"Authorization": "Bearer …"}}}'"""
         raise ConfigurationError(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.store.digests import LAYOUT
 from assets.store.links import checked, linked, read_links
 from assets.store.tables import (
     Ids,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 FROZEN = "frozen.parquet"
 """File with the `row_id` of every row of the frozen test set, where one is declared."""
+PATTERNS = f"{LAYOUT}/frozen.json"
+"""The patterns of names of its files; no part of the digest, for they say nothing about rows that are there."""
 SOURCES = "sources.parquet"
 """File with the rows of each pattern of files that evaluation slices by, where it does."""
 GONE = "gone"

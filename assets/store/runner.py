@@ -397,7 +397,7 @@ class Runner:
             standing, action = deciding.decide(self, step, made, standing, reasons), "built"
         elif reasons:
             with self._one_after_the_other(step):
-                if step.remembers:
+                if step.remembers or step.promoted is not None:
                     made = self.made(step, inputs)
                 standing, action = self.get_or_build(step, made, forced=name in self.forced)
                 self.store.refer(self.environment, self.name, name, standing)
@@ -408,11 +408,14 @@ class Runner:
         return StepResult(name, action, reasons, time.perf_counter() - started, standing, measurements, outcomes)
 
     def _one_after_the_other(self, step: Step) -> AbstractContextManager[None]:
-        """Lets a step that remembers be run once at a time: what another run saw meanwhile would not be remembered."""
-        if not step.remembers:
+        """Lets a step that reads what other runs wrote be run once at a time.
+
+        What another run saw meanwhile would not be remembered, and the last of two would stand for an older promotion.
+        """
+        if not step.remembers and step.promoted is None:
             return nullcontext()
         waiting = Progress(step.name, self.sink).message
-        return self.store.lease(f"remember-{self.environment}-{self.name}-{step.name}", waiting, [])
+        return self.store.lease(f"alone-{self.environment}-{self.name}-{step.name}", waiting, [])
 
     def _input(self, step: Step, name: str) -> str:
         found = self.standing(name)

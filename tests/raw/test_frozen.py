@@ -106,3 +106,5 @@ def test_where_files_are_appended_rows_whose_file_is_gone_stay_in_the_test_set(r
     assert frozen(rest) == {"e", "f"}, "both is there in a file that is not of the test set"
     with pytest.raises(ConfigurationError, match="'data/test/\\*' matches no file of the source"):
         read_files(train, mode="append", frozen=by_files("data/test/*"))
+    with pytest.raises(ConfigurationError, match="'data/tset' matches no file of the source"):
+        read_files(train, mode="append", before=rest, frozen=by_files("data/test/*", "data/tset"))

@@ -68,6 +68,11 @@ def test_a_file_is_read_again_only_when_what_is_told_of_it_changed(
         ("https://host/a.csv?api_key=hidden", "api_key=…"),
         ("https://hidden@host/a.csv", "a name or token before @"),
         ("https://me:hidden@host/a.csv", "a password"),
+        ("simplecache::https://me:hidden@host/a.csv", "a password"),
+        ("https://host/a.csv?$$app_token=hidden", r"\$\$app_token=…"),
+        ("https://host/a.csv?api[key]=hidden", r"api\[key\]=…"),
+        ("https://host/a.csv?code=hidden", "code=…"),
+        ("https://host/a.csv#access_token=hidden", "access_token=…"),
     ],
 )
 def test_a_secret_in_a_url_is_refused_and_not_said(url: str, held: str, index: FileIndex) -> None:

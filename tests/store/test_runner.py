@@ -520,6 +520,39 @@ def test_what_the_log_names_is_part_of_the_key_and_can_be_read(open_runner: Open
     assert run(opened()) == []
 
 
+def test_a_slower_run_of_what_was_promoted_before_does_not_stand_last(
+    open_runner: Open, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
+
+    def opened(**more: Any) -> Runner:
+        return dataclasses.replace(open_runner(**more), chain=promoted_chain(source))
+
+    reading, promoted = threading.Event(), threading.Event()
+    reads = tiny_chain.reads
+
+    def slowly(build: Build) -> Measurements:
+        reading.set()
+        assert promoted.wait(60)
+        return reads(build)
+
+    opened().run_step("letters")
+    monkeypatch.setattr(tiny_chain, "reads", slowly)
+    slower = threading.Thread(target=opened().run_step, args=["reads"])
+    slower.start()
+    assert reading.wait(60)
+    for name in ("upper", "release"):
+        opened().run_step(name)
+
+    def sink(event: Event) -> None:
+        if "another run" in event.get("text", ""):
+            promoted.set()
+
+    opened(sink=sink).run_step("reads")
+    slower.join()
+    assert opened().plan().to_run == ()
+
+
 def test_what_the_log_names_and_the_store_lost_is_said_and_another_result_once_it_is_back(
     open_runner: Open, source: Path
 ) -> None:
