@@ -98,11 +98,13 @@ def fit(
     pace = Pace()
     with ExitStack() as stack:
         mirror, casting = _mirror(model, device, precision)
-        forward = stack.enter_context(_forward(mirror.stand_in, pad_token_id, pace, progress))
+        reason = _why_padded(model, device, precision)
+        forward = stack.enter_context(_forward(mirror.stand_in, pad_token_id, pace, progress, reason))
         touched = stack.enter_context(_touched(mirror, recipe)) if device.type == "cpu" else None
         if device.type == "cpu":
             stack.enter_context(fast_dropout(mirror.stand_in))
         exactly = forward if mirror.stand_in is model else stack.enter_context(unpadded(model, pad_token_id))
+        judging = _judging(exactly, device, casting)
         training = Training(
             mirror,
             train,
@@ -132,16 +134,34 @@ def fit(
             for epoch in training.state.epochs:
                 _tell(progress, epoch)
             pace.resuming = time.perf_counter() - resuming
-        _train(training, exactly, validation, labels, progress, checkpoints, stopping)
+        _train(training, judging, validation, labels, progress, checkpoints, stopping)
         model.load_state_dict(training.best)
     curve, state = training.curve, training.state
     return Fitted(curve.points, state.epochs, state.best, pace, memory)
 
 
+def _why_padded(model: Any, device: torch.device, precision: Precision) -> str | None:
+    """Why a training pads its batches, in words, or None if it does not."""
+    if device.type == "cuda" and precision == "float32":
+        return "attention without padding on a GPU takes no float32"
+    return why_padded(model)
+
+
+def _judging(forward: Forward, device: torch.device, casting: Callable[[], AbstractContextManager[None]]) -> Forward:
+    """What epochs are judged by: on a GPU as training runs, since its attention takes no float32; else as it is."""
+    if device.type != "cuda":
+        return forward
+
+    def within(rows: Sequence[TokenIds]) -> torch.Tensor:
+        with casting():
+            return forward(rows)
+
+    return within
+
+
 @contextmanager
-def _forward(model: Any, pad_token_id: int, pace: Pace, progress: Progress) -> Iterator[Forward]:
-    """Run the model without padding where it can, else padded."""
-    reason = why_padded(model)
+def _forward(model: Any, pad_token_id: int, pace: Pace, progress: Progress, reason: str | None) -> Iterator[Forward]:
+    """Run the model without padding, or padded if there is a reason to."""
     if reason is None:
         with unpadded(model, pad_token_id, pace.see) as forward:
             yield forward
@@ -189,7 +209,7 @@ def _tell(progress: Progress, epoch: Mapping[str, float]) -> None:
 
 def _train(
     training: Training,
-    exactly: Forward,
+    forward: Forward,
     validation: Examples,
     labels: Sequence[str],
     progress: Progress,
@@ -234,7 +254,7 @@ def _train(
                 if due and state.batch < training.batches:
                     save()
             pace.seconds += time.perf_counter() - started
-            found = validate(training.model, exactly, validation, labels=labels, parts=parts, devices=devices)
+            found = validate(training.model, forward, validation, labels=labels, parts=parts, devices=devices)
             state.epochs.append({"epoch": state.epoch + 1, "step": curve.step, **found})
             _tell(progress, state.epochs[-1])
             judged = {f"validation_{recipe.select_by}": found[recipe.select_by]}

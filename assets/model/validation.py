@@ -27,7 +27,7 @@ def better(found: Mapping[str, float], best: Mapping[str, float], select_by: str
 def validate(
     model: Any, forward: Forward, examples: Examples, *, labels: Sequence[str], parts: Parts, devices: Devices = ALONE
 ) -> dict[str, float]:
-    """Loss (nats) and the task's metrics, in float32; leaves the model in evaluation mode.
+    """Loss (nats) and the task's metrics, in float32 from the logits on; leaves the model in evaluation mode.
 
     Args:
         model: that is looked at.

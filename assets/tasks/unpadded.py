@@ -188,9 +188,12 @@ def attend(
 
         window = (-1, -1) if sliding_window is None else (sliding_window - 1, sliding_window - 1)
         ends, longest = layout.offsets, layout.longest
+        # All that the kernel takes: rotary positions and what is no matrix product may leave float32 under autocast.
+        wanted = value.dtype
+        query, key, value = (tensor.to(torch.bfloat16) for tensor in (query, key, value))
         attended = varlen_attn(query, key, value, ends, ends, longest, longest, scale=scaling, window_size=window)
         assert isinstance(attended, torch.Tensor)
-        return attended[None], None
+        return attended.to(wanted)[None], None
     from assets.tasks.blocks import attend_within
 
     dropout = dropout if module.training else 0.0

@@ -18,6 +18,8 @@ from assets.tasks.unpadded import (
     BLOCK_COST,
     FIRST_POSITION,
     Layout,
+    _laid_out,
+    attend,
     cut,
     lay_out,
     unpadded,
@@ -186,3 +188,21 @@ def test_little_of_a_batch_of_mixed_lengths_is_padding() -> None:
         forward(some_rows(32, seed=0))
 
     assert seen[0].real / seen[0].input_ids.numel() > 0.95
+
+
+def test_the_kernel_of_a_gpu_gets_bfloat16_and_what_comes_back_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The flash kernel refuses float32: validation outside autocast ended there.
+    from torch.nn.attention import varlen
+
+    def kernel(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        assert {query.dtype, key.dtype, value.dtype} == {torch.bfloat16}
+        return value
+
+    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    none, offsets = torch.empty(0, dtype=torch.int64), torch.tensor([0, 2, 5], dtype=torch.int32)
+    value = torch.randn(1, 4, 5, 8)
+    with _laid_out(Layout(none, none, none, (), offsets, 3, 5)):
+        attended, _ = attend(torch.nn.Identity(), value, value, value, None, scaling=1.0)
+
+    assert attended.dtype == torch.float32
+    assert torch.equal(attended, value.transpose(1, 2).bfloat16().float())
