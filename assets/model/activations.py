@@ -57,7 +57,8 @@ def plan(each: float, layer: float, tokens: int, free: float, wanted: bool | Non
     """
     again = possible and (each * tokens > free if wanted is None else wanted)
     held = layer if again else each
-    most = None if held * tokens <= free else max(1, int(free / held))
+    # Down to a power of two: other bits come of other parts, and what is free differs a little from run to run.
+    most = None if held * tokens <= free else 1 << max(1, int(free / held)).bit_length() - 1
     return Plan(again, most, int(each * tokens), int(free))
 
 

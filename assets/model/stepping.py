@@ -233,8 +233,8 @@ class Training:
         """Go on from where another training of the same was saved."""
         curve = state["curve"]
         self.state = State(**state["state"])
-        # Other parts would come to other bits.
-        self.parts.most = min(self.parts.most, state["most"] or math.inf)
+        # Other parts would come to other bits: what is free now may be more or less than it was then.
+        self.parts.most = math.inf if state["most"] is None else state["most"]
         noted = tensors["noted"].to(self.device).unbind() if "noted" in tensors else ()
         self.curve = replace(self.curve, noted=list(noted), **curve)
 

@@ -25,8 +25,8 @@ from tests.tiny import LABELS, make_base_model
     [
         (1000, None, False, None),
         (999, None, True, None),
-        (199, None, True, 99),
-        (999, False, False, 99),
+        (199, None, True, 64),
+        (999, False, False, 64),
         (1000, True, True, None),
         (-5, None, True, 1),
     ],
@@ -41,7 +41,7 @@ def test_what_is_done_with_so_much_memory(free: int, wanted: bool | None, again:
 def test_a_model_whose_layers_cannot_be_run_again_is_run_in_parts() -> None:
     found = plan(10, 2, 100, 500, None, possible=False)
 
-    assert (found.again, found.most) == (False, 50)
+    assert (found.again, found.most) == (False, 32)
 
 
 def running(model: Any, seen: list[int], again: bool) -> int:

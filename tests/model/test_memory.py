@@ -10,6 +10,7 @@ import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
 from assets.errors import ConfigurationError
+from assets.model import stepping
 from assets.model.devices import ALONE
 from assets.model.memory import Parts
 from assets.model.stepping import Training
@@ -82,6 +83,26 @@ def test_taken_up_again_it_keeps_to_its_parts(tmp_path: Path, monkeypatch: pytes
         trained(tmp_path / "stopped", ALONE, dropout=0.1, stop_at=STOPPED)
 
     found = trained(tmp_path / "stopped", ALONE, dropout=0.1)
+
+    assert found["weights"] == whole["weights"]
+    assert found["steps"] == whole["steps"]
+
+
+@pytest.mark.parametrize("short_at_first", [False, True])
+def test_taken_up_again_with_more_or_less_memory_it_keeps_to_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_at_first: bool
+) -> None:
+    def short(patch: pytest.MonkeyPatch, is_so: bool) -> None:
+        if is_so:
+            patch.setattr(stepping, "free_memory", lambda *_: 200_000.0)
+
+    with monkeypatch.context() as patch:
+        short(patch, short_at_first)
+        whole = trained(tmp_path / "whole", ALONE, dropout=0.1)
+        trained(tmp_path / "stopped", ALONE, dropout=0.1, stop_at=STOPPED)
+    with monkeypatch.context() as patch:
+        short(patch, not short_at_first)
+        found = trained(tmp_path / "stopped", ALONE, dropout=0.1)
 
     assert found["weights"] == whole["weights"]
     assert found["steps"] == whole["steps"]
