@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 MARGIN = 0.8
 """Share of the free memory that is counted on: kernels need some too, and what is freed is not all of use."""
-RESERVED = {"cuda": 12, "cpu": 32}
-"""Bytes for each weight that training comes to need beside activations: its gradient and two moments; on a CPU the best
-weights so far and the copies that a checkpoint is written from as well."""
+OF_TRAINED = {"cuda": 12, "cpu": 22}
+"""Bytes for each weight that is trained, beside activations: its gradient and two moments; on a CPU the copy of the
+moments that a checkpoint is written from as well, and the gradient of the weight's copy in bfloat16."""
+OF_ALL = {"cuda": 0, "cpu": 12}
+"""Bytes for each weight, trained or not: on a CPU the best weights so far, and the copies of both for a checkpoint."""
 CONTAINER = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-"""Where a container's limit and its use are told, by version of control groups."""
+"""Where a container's limit and its use are told, by version of control groups; `memory.stat` lies beside them."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,18 @@ def _kept(model: Any, forward: Forward, rows: Sequence[TokenIds]) -> int:
     return found
 
 
-def free_memory(device: torch.device, weights: int, processes: int) -> float:
+def free_memory(device: torch.device, trained: int, weights: int, processes: int) -> float:
     """Bytes that there are for activations.
 
     Args:
         device: that trains.
-        weights: numbers that are trained.
+        trained: numbers that are trained.
+        weights: all numbers of the model.
         processes: that share the memory of a CPU.
     """
     import torch
 
-    reserved = RESERVED[device.type] * weights
+    reserved = OF_TRAINED[device.type] * trained + OF_ALL[device.type] * weights
     if device.type == "cuda":
         return MARGIN * (torch.cuda.mem_get_info(device)[0] - reserved)
     import psutil
@@ -114,8 +117,16 @@ def free_memory(device: torch.device, weights: int, processes: int) -> float:
     free = psutil.virtual_memory().available
     for limit, use in CONTAINER:
         if Path(limit).exists() and Path(limit).read_text(encoding="ascii").strip().isdecimal():
-            free = min(free, int(Path(limit).read_text(encoding="ascii")) - int(Path(use).read_text(encoding="ascii")))
+            used = int(Path(use).read_text(encoding="ascii")) - _cached(Path(use).with_name("memory.stat"))
+            free = min(free, int(Path(limit).read_text(encoding="ascii")) - used)
     return MARGIN * (free / processes - reserved)
+
+
+def _cached(path: Path) -> int:
+    """Bytes of a container's use that are files kept in memory: they make room when something else needs it."""
+    told = dict(line.split() for line in path.read_text(encoding="ascii").splitlines())
+    # The first version tells those of the groups within apart.
+    return sum(int(told.get(f"total_{name}", told[name])) for name in ("inactive_file", "active_file"))
 
 
 def layers_of(model: Any) -> list[Any]:

@@ -108,12 +108,15 @@ class Training:
         if self.touched is not None:
             self.touched.forget()
         self.pace.real = self.pace.places = 0
-        trained = sum(parameter.numel() for parameter in self.model.parameters())
+        trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        if self.touched is not None:
+            trained += self.touched.weight.numel()
+        weights = sum(parameter.numel() for parameter in self.model.parameters())
         found = plan(
             each,
             layer,
             sum(len(each) for each in tokens[-math.ceil(self.recipe.batch_size / self.devices.count) :]),
-            free_memory(self.device, trained, self.devices.count),
+            free_memory(self.device, trained, weights, self.devices.count),
             wanted,
             possible=possible,
         )

@@ -13,7 +13,9 @@ from assets.errors import ConfigurationError
 from assets.model import activations, stepping
 from assets.model.activations import free_memory, kept, plan, recomputed
 from assets.model.devices import ALONE
+from assets.model.lora import adapt
 from assets.progress import Event
+from assets.tasks import classification
 from assets.tasks.classification import pretrained
 from assets.tasks.unpadded import unpadded
 from tests.model.pair import alike, trained
@@ -121,12 +123,48 @@ def test_a_model_without_such_layers(tmp_path: Path, monkeypatch: pytest.MonkeyP
         trained(tmp_path / "none", ALONE, recompute=True)
 
 
-def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def limited(limit: str) -> float:
+def test_a_containers_limit_counts_and_what_it_keeps_of_files_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limited(limit: str, stat: str) -> float:
         (tmp_path / "max").write_text(f"{limit}\n")
-        (tmp_path / "current").write_text("400\n")
+        (tmp_path / "current").write_text("700\n")
+        (tmp_path / "memory.stat").write_text(stat)
         monkeypatch.setattr(activations, "CONTAINER", ((str(tmp_path / "max"), str(tmp_path / "current")),))
-        return free_memory(torch.device("cpu"), weights=1, processes=2)
+        return free_memory(torch.device("cpu"), trained=1, weights=2, processes=2)
 
-    assert limited("1000") == pytest.approx(0.8 * (600 / 2 - 32))
-    assert limited("max") > 1e6
+    second = "anon 400\nfile 350\nactive_file 100\ninactive_file 200\n"
+    first = "cache 9\nactive_file 1\ninactive_file 2\ntotal_active_file 100\ntotal_inactive_file 200\n"
+    for stat in (first, second):
+        assert limited("1000", stat) == pytest.approx(0.8 * (600 / 2 - 22 - 2 * 12))
+    assert limited("max", second) > 1e6
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_memory_is_reserved_for_what_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lora: bool) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def free(_: torch.device, trained: int, weights: int, processes: int) -> float:
+        asked.append((trained, weights))
+        return 1e12
+
+    def adapted(*given: Any, **settings: Any) -> Any:
+        model = pretrained(*given, **settings)
+        if lora:
+            adapt(model, 2)
+        seen.append(model)
+        of_trained.append(sum(each.numel() for each in model.parameters() if each.requires_grad))
+        return model
+
+    seen: list[Any] = []
+    of_trained: list[int] = []
+    monkeypatch.setattr(stepping, "free_memory", free)
+    monkeypatch.setattr(classification, "pretrained", adapted)
+
+    trained(tmp_path / "whole", ALONE, epochs=1)
+
+    (model,) = seen
+    weights = sum(each.numel() for each in model.parameters())
+    assert weights == asked[0][1]
+    assert asked[0][0] == of_trained[0]
+    assert (asked[0][0] < weights / 2) == lora
