@@ -20,6 +20,7 @@ from assets.model.lora import adapt
 from assets.model.recipe import Recipe, default_rates
 from assets.model.validation import SUMMARY
 from assets.store.digests import write_json
+from assets.store.program import STOP
 from assets.store.step import Build, Measurements, Observation
 from assets.tasks import classification as task
 from assets.tasks.device import choose_device, choose_precision, describe, memory_in_use
@@ -98,75 +99,83 @@ def train(
         prepare(read_side(build.inputs["splits"], side), tokenizer, labels, max_tokens)
         for side in ("train", "validation")
     )
-    with devices_together() as together, _stopping() as stopping:
-        several = f", {together.count} processes together" if together.count > 1 else ""
-        build.progress.message(f"training on {describe(device)} in {settled}{several}")
-        fitted = fit(
-            model.to(device),
-            rows,
-            validation,
-            recipe,
-            labels=labels,
-            pad_token_id=tokenizer.pad_token_id,
-            device=device,
-            precision=settled,
-            progress=build.progress,
-            checkpoints=Checkpoints(
-                build.work / "checkpoints", build.progress, device=device.type, writes=together.first
-            ),
-            stopping=stopping,
-            devices=together,
-            recompute=activation_checkpointing,
-        )
-    if not together.first:
-        return {}
-    if lora is not None:
-        lora.merge_and_unload()
-    _save(build.content, model, tokenizer, fitted)
-    _draw(build.trace / "curve.png", fitted, "f1_macro" if select_by == "loss" else select_by)
-    timing = {
-        "device": describe(device),
-        "threads": torch.get_num_threads(),
-        "devices": together.count,
-        "precision": settled,
-        "activation_checkpointing": fitted.memory.again,
-        "part_tokens": fitted.memory.most,
-        "seconds": time.perf_counter() - started,
-        "training_seconds": fitted.pace.seconds,
-        # From the start of the process, imports included; none if it was taken up behind the last step.
-        "seconds_to_first_step": fitted.pace.first - psutil.Process().create_time() if fitted.pace.first else None,
-        "resuming_seconds": fitted.pace.resuming,
-        "memory_gb": memory_in_use(device) / 1e9,
-        **fitted.pace.values(),
-    }
-    write_json(build.trace / "timing.json", timing)
-    commonest = max(labels, key=list(validation.labels).count)
-    constant = task.metrics(validation.labels, [commonest] * len(validation.labels), labels)
-    best = fitted.epochs[fitted.best]
-    return {
-        "best_epoch": best["epoch"],
-        "validation": {name: best[name] for name in ("loss", *SUMMARY)},
-        "constant": {name: constant[name] for name in SUMMARY},
-        "epochs": epochs,
-        "steps": fitted.epochs[-1]["step"],
-        "train_rows": len(rows.tokens),
-        "parameters": model.num_parameters(),
-        "learning_rate": recipe.learning_rate,
-        "head_learning_rate": recipe.head_learning_rate,
-        **{name: timing[name] for name in ("device", "devices", "precision", "seconds", "examples_per_second")},
-    }
+    with _stopping(build.work / STOP) as stopping:
+        with devices_together() as together:
+            several = f", {together.count} processes together" if together.count > 1 else ""
+            build.progress.message(f"training on {describe(device)} in {settled}{several}")
+            fitted = fit(
+                model.to(device),
+                rows,
+                validation,
+                recipe,
+                labels=labels,
+                pad_token_id=tokenizer.pad_token_id,
+                device=device,
+                precision=settled,
+                progress=build.progress,
+                checkpoints=Checkpoints(
+                    build.work / "checkpoints", build.progress, device=device.type, writes=together.first
+                ),
+                stopping=stopping,
+                devices=together,
+                recompute=activation_checkpointing,
+            )
+        if not together.first:
+            return {}
+        if lora is not None:
+            lora.merge_and_unload()
+        _save(build.content, model, tokenizer, fitted)
+        _draw(build.trace / "curve.png", fitted, "f1_macro" if select_by == "loss" else select_by)
+        timing = {
+            "device": describe(device),
+            "threads": torch.get_num_threads(),
+            "devices": together.count,
+            "precision": settled,
+            "activation_checkpointing": fitted.memory.again,
+            "part_tokens": fitted.memory.most,
+            "seconds": time.perf_counter() - started,
+            "training_seconds": fitted.pace.seconds,
+            # From the start of the process, imports included; none if it was taken up behind the last step.
+            "seconds_to_first_step": fitted.pace.first - psutil.Process().create_time() if fitted.pace.first else None,
+            "resuming_seconds": fitted.pace.resuming,
+            "memory_gb": memory_in_use(device) / 1e9,
+            **fitted.pace.values(),
+        }
+        write_json(build.trace / "timing.json", timing)
+        commonest = max(labels, key=list(validation.labels).count)
+        constant = task.metrics(validation.labels, [commonest] * len(validation.labels), labels)
+        best = fitted.epochs[fitted.best]
+        return {
+            "best_epoch": best["epoch"],
+            "validation": {name: best[name] for name in ("loss", *SUMMARY)},
+            "constant": {name: constant[name] for name in SUMMARY},
+            "epochs": epochs,
+            "steps": fitted.epochs[-1]["step"],
+            "train_rows": len(rows.tokens),
+            "parameters": model.num_parameters(),
+            "learning_rate": recipe.learning_rate,
+            "head_learning_rate": recipe.head_learning_rate,
+            **{name: timing[name] for name in ("device", "devices", "precision", "seconds", "examples_per_second")},
+        }
 
 
 @contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
-    """Whether the process was told to stop since, by SIGTERM or from the keyboard; training then saves and ends."""
+def _stopping(told: Path) -> Iterator[Callable[[], bool]]:
+    """Whether to save and end: a file is there, or SIGTERM or the keyboard said so since.
+
+    To be left when the result is written: once training is done there is nothing to stop, and what is left is short.
+    """
     asked = threading.Event()
+
+    def stopping() -> bool:
+        return asked.is_set() or told.exists()
+
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield stopping
         return
     before = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield asked.is_set
+        yield stopping
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -34,9 +34,8 @@ RANK = "RANK"
 """Environment variable that `torchrun` sets: which of several processes of one program this is, counted from 0."""
 
 STOP = "stop"
-"""File in the work folder: a program that finds it saves what it has done and ends, as if it were told by SIGTERM."""
-STOP_SECONDS = 0.2
-"""How often a program looks for it."""
+"""File in the work folder that asks a program to save what it has done and end. The step's function looks for it where
+it can do so, and nowhere else: a signal could come when the function is done and its result not yet written."""
 
 Launcher = Callable[[Sequence[str], Mapping[str, str]], None]
 """Runs a command with further environment variables and waits for it; how it ended is read from the result file."""
@@ -170,9 +169,6 @@ def main(together: Together | None = None) -> int:
     by_hand, rank = PARENT not in os.environ, int(os.environ.get(RANK, "0"))
     _stop_with_parent()
     path = result_file(Path(spec["work"]), rank)
-    if RANK not in os.environ:
-        # Several processes are told by the one that started them.
-        _stop_when_told(path.with_name(STOP))
     with _pipes():
         if RANK not in os.environ and together is not None:
             try:
@@ -242,17 +238,6 @@ def _stop_with_parent() -> None:
         while os.getppid() == int(parent):
             time.sleep(0.5)
         os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _stop_when_told(told: Path) -> None:
-    """Stop as SIGTERM does when a file appears: whoever started the program need not know its process."""
-
-    def watch() -> None:
-        while not told.exists():
-            time.sleep(STOP_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 

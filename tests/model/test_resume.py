@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ import pytest
 from safetensors import SafetensorError
 
 from assets.errors import TransientError
-from assets.model import stepping
+from assets.model import STEP, stepping
+from assets.model import train as train_module
 from assets.model.checkpoints import Checkpoints
 from assets.model.train import train
-from assets.progress import Event
+from assets.progress import Event, Progress
 from assets.store.code import code_digest, code_pieces
 from assets.store.digests import files_under
+from assets.store.program import STOP, run_program, start_program
 from assets.store.step import Build
 from assets.store.store import Store
 from tests.conftest import MakeBuild
@@ -138,6 +141,57 @@ def test_stopped_again_and_again(
     train(build, **SETTINGS)
 
     assert content(build) == uninterrupted
+
+
+def test_a_file_stops_it_too(start: Callable[[], Build]) -> None:
+    build = start()
+    told = replace(build, progress=Progress("model", lambda _: (build.work / STOP).touch()))
+
+    with pytest.raises(TransientError, match=f"stopped from outside after step 1 of {STEPS}; a checkpoint is kept"):
+        train(told, **SETTINGS)
+
+
+@pytest.mark.parametrize("devices", [None, 2])
+def test_told_to_stop_at_the_end_of_the_last_epoch_it_ends_with_its_result(
+    start: Callable[[], Build], devices: int | None
+) -> None:
+    build = start()
+    stop = build.work / STOP
+
+    def sink(event: Event) -> None:
+        if event["kind"] == "metrics" and event["at"] == STEPS and "validation_loss" in event["values"]:
+            stop.touch()
+
+    arguments = {**SETTINGS, "precision": "float32", "devices": devices}
+    told = replace(build, progress=Progress("model", sink))
+    found = run_program(STEP, told, arguments, [STEP.function], start_program)
+
+    assert stop.exists()
+    assert (found["steps"], found["devices"]) == (STEPS, devices or 1)
+    assert (build.content / "model" / "model.safetensors").exists()
+    assert (build.trace / "curve.png").exists()
+
+
+def test_sigterm_after_the_last_step_lets_it_write_its_result(
+    start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = train_module._draw
+
+    def told(*given: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        draw(*given)
+
+    monkeypatch.setattr(train_module, "_draw", told)
+    build, missed = start(), []
+    before = signal.signal(signal.SIGTERM, lambda *_: missed.append("ended"))
+    try:
+        train(build, **SETTINGS)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert missed == []
+    assert content(build) == uninterrupted
+    assert (build.trace / "timing.json").exists()
 
 
 def test_lora_goes_on_from_there_too(start: Callable[[], Build], monkeypatch: pytest.MonkeyPatch) -> None:
