@@ -2,7 +2,7 @@
 
 A checkpoint is a safetensors file and a manifest with the digest of all, written last; both are named by a rename.
 So whatever kills the process leaves whole checkpoints only, and one that a disk damaged is known and passed over for
-the one before. The last two are kept.
+the one before. The last two of this training are kept, and newer ones of another device.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from assets.store.digests import digest_file, digest_json, write_json
 if TYPE_CHECKING:
     import torch
 
-KEPT = 2
 SECONDS = 30.0
 """Least time from one checkpoint to the next, in seconds."""
 SHARE = 0.01
@@ -63,6 +62,7 @@ class Checkpoints:
         self._folder, self._progress, self._device = folder, progress, device
         self._seconds, self._writes = seconds, writes
         self.kept: int | None = None
+        self._of_others: set[str] = set()
         self._last, self._cost = time.monotonic(), 0.0
         self._writing: threading.Thread | None = None
         self._failed: str | None = None
@@ -82,6 +82,8 @@ class Checkpoints:
             if whole and described["device"] == self._device:
                 self.kept = described["step"]
                 return Saved(described["step"], described["state"], safetensors.torch.load_file(path))
+            if whole:
+                self._of_others.add(manifest.stem)
             why = f"of another device ({described['device']})" if whole else "damaged"
             self._progress.message(f"checkpoint {path.name} is {why}, and passed over")
         return None
@@ -121,7 +123,7 @@ class Checkpoints:
         import safetensors.torch
         from safetensors import SafetensorError
 
-        path = self._folder / f"step-{step:09d}.safetensors"
+        path = self._folder / f"{_name(step)}.safetensors"
         manifest = path.with_suffix(".json")
         part, manifest_part = (file.with_name(f"{file.name}.part") for file in (path, manifest))
         try:
@@ -132,20 +134,24 @@ class Checkpoints:
             # Nothing needs space any more.
             part.replace(path)
             manifest_part.replace(manifest)
-            self.kept = step
-            self._sweep()
+            previous, self.kept = self.kept, step
+            self._sweep({path.stem} if previous is None else {path.stem, _name(previous)})
         except (OSError, SafetensorError) as error:
             part.unlink(missing_ok=True)
             manifest_part.unlink(missing_ok=True)
             before = "none is kept yet" if self.kept is None else f"that of step {self.kept:,} is kept"
             self._failed = f"no checkpoint at step {step:,}: {error}; training goes on, and {before}"
 
-    def _sweep(self) -> None:
-        """Remove all but the newest: older ones, and what a process left that was killed while it wrote."""
-        kept = {manifest.stem for manifest in sorted(self._folder.glob("step-*.json"))[-KEPT:]}
+    def _sweep(self, own: set[str]) -> None:
+        """Remove all but these and what others are further with: older ones, damaged ones, half-written ones."""
+        kept = own | {name for name in self._of_others if name > max(own)}
         for file in self._folder.iterdir():
             if file.name.partition(".")[0] not in kept:
                 file.unlink()
+
+
+def _name(step: int) -> str:
+    return f"step-{step:09d}"
 
 
 def _digest(described: Mapping[str, Any], file: Path) -> str:

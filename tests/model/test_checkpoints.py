@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
-from assets.model.checkpoints import KEPT, Checkpoints
+from assets.model.checkpoints import Checkpoints
 from assets.progress import Event, Progress
 
 
@@ -40,8 +40,7 @@ def test_the_newest_comes_back_and_the_last_two_are_kept(checkpoints: Checkpoint
     assert (found.step, found.state) == (15, {"epoch": 15})
     assert found.tensors["weights"].tolist() == [15.0] * 3
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert len(names) == 2 * KEPT
-    assert names[0] == "step-000000010.json"
+    assert names == [f"step-0000000{step}.{kind}" for step in (10, 15) for kind in ("json", "safetensors")]
 
 
 def test_what_changes_after_saving_is_not_saved(checkpoints: Checkpoints) -> None:
@@ -150,3 +149,42 @@ def test_what_a_killed_process_left_is_removed_with_the_next(checkpoints: Checkp
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
         f"step-0000000{step}.{kind}" for step in (10, 15) for kind in ("json", "safetensors")
     ]
+
+
+def steps(folder: Path) -> list[int]:
+    return sorted(int(path.stem.removeprefix("step-")) for path in folder.glob("*.safetensors"))
+
+
+def test_those_of_another_device_that_are_newer_take_no_place_and_stay(tmp_path: Path) -> None:
+    gpu = Checkpoints(tmp_path, Progress("model"), device="cuda")
+    for step in (480, 500):
+        save(gpu, step)
+    cpu = Checkpoints(tmp_path, Progress("model"), device="cpu")
+    assert cpu.latest() is None
+    for step in (40, 60, 80):
+        save(cpu, step)
+
+    assert steps(tmp_path) == [60, 80, 480, 500]
+    for device, newest in (("cpu", 80), ("cuda", 500)):
+        found = Checkpoints(tmp_path, Progress("model"), device=device).latest()
+        assert found is not None
+        assert found.step == newest
+    save(cpu, 490)
+    assert steps(tmp_path) == [80, 490, 500], "what is behind is of no use to anybody"
+
+
+def test_a_damaged_one_that_is_newer_takes_no_place(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    for step in (480, 500):
+        save(checkpoints, step)
+    folder = tmp_path / "checkpoints"
+    for step in (480, 500):
+        (folder / f"step-000000{step}.safetensors").write_bytes(b"damaged")
+    again = Checkpoints(folder, Progress("model"), device="cpu")
+    assert again.latest() is None
+
+    save(again, 40)
+
+    assert steps(folder) == [40]
+    found = again.latest()
+    assert found is not None
+    assert found.step == 40
