@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from assets.errors import ConfigurationError, TransientError
 from assets.model.devices import LOST
-from assets.store.program import PARENT, result_file, revived
+from assets.store.program import PARENT, THREADS, cores, result_file, revived, threads_each
 
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -63,10 +63,10 @@ def number_of(devices: int | Literal["all"] | None) -> int:
         return 1
     import torch
 
-    gpus, cores = torch.cuda.device_count(), _cores()
+    gpus = torch.cuda.device_count()
     if devices == "all":
         return max(1, gpus)
-    there, what = (gpus, "GPUs") if gpus else (cores, "cores and no GPU")
+    there, what = (gpus, "GPUs") if gpus else (cores(), "cores and no GPU")
     if devices > there:
         raise ConfigurationError(
             f"{devices} devices, but this machine has {there} {what} (accepted: 1 to {there}, or all)",
@@ -121,8 +121,7 @@ def _run(command: Sequence[str], count: int) -> dict[int, int]:
         os.environ.pop(name, None)
     os.environ[PARENT] = str(os.getpid())
     os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
-    # Together they have as many threads as one has alone.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
+    os.environ[THREADS] = threads_each(count)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -153,7 +152,3 @@ def _run(command: Sequence[str], count: int) -> dict[int, int]:
         # It has passed the signal on and waited: they have saved and said so.
         return {}
     return {}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from assets import errors
-from assets.errors import FreshtuneError, StoreError, explained
+from assets.errors import ConfigurationError, FreshtuneError, StoreError, explained
 from assets.progress import Progress, Sink, discard, file_sink
 from assets.store.code import code_digest, code_pieces
 from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
@@ -37,6 +37,9 @@ STOP = "stop"
 """File in the work folder that asks a program to save what it has done and end. The step's function looks for it where
 it can do so, and nowhere else: a signal could come when the function is done and its result not yet written."""
 
+THREADS = "OMP_NUM_THREADS"
+"""Environment variable with the number of threads that a program computes with."""
+
 Launcher = Callable[[Sequence[str], Mapping[str, str]], None]
 """Runs a command with further environment variables and waits for it; how it ended is read from the result file."""
 
@@ -47,6 +50,28 @@ False where one process is to do it. They leave their result where the spec says
 
 PATIENCE = 30
 """Seconds that a program has to save what it has done when it is told to stop."""
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_each(count: int) -> str:
+    """Value of `THREADS` for each of so many programs: all of them together have as many threads as one has alone.
+
+    Raises:
+        ConfigurationError: the environment has a value that is no number.
+    """
+    # OpenMP takes a list too, one number for each level; here there is one level.
+    given = os.environ.get(THREADS, "").partition(",")[0].strip()
+    if given and not given.isdecimal():
+        raise ConfigurationError(
+            f"{given!r} is no number of threads (accepted: 1 or more)",
+            where=THREADS,
+            fix="set it to a number, or unset it",
+        )
+    return str(max(1, (int(given) if given else cores()) // count))
 
 
 def start_program(command: Sequence[str], environment: Mapping[str, str]) -> None:

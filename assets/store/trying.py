@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,13 +21,11 @@ from assets.progress import Event, Sink
 from assets.store.build import get_or_build, publish
 from assets.store.digests import write_json
 from assets.store.ingredients import Made
-from assets.store.program import STOP
+from assets.store.program import STOP, THREADS, threads_each
 from assets.store.step import Attempt, Measurements, Summary
 from assets.store.store import Store
 
 SUMMARY = "summary.json"
-
-THREADS = "OMP_NUM_THREADS"
 
 
 class Call(Protocol):
@@ -82,6 +79,7 @@ class Trying:
 
     def _build(self, made: Made, work: Path, attempt: Attempt, at_once: int, folder: Path) -> Measurements:
         started = time.perf_counter()
+        shared = {} if at_once == 1 else {THREADS: threads_each(at_once)}
 
         def see(event: Event) -> None:
             if attempt.see(event):
@@ -91,7 +89,7 @@ class Trying:
             for part in ("content", "trace"):
                 (result / part).mkdir()
             try:
-                measurements = self.call(made, result, work=work, sink=see, environment=_share(at_once))
+                measurements = self.call(made, result, work=work, sink=see, environment=shared)
             except TransientError:
                 if not attempt.enough:
                     raise
@@ -105,13 +103,6 @@ class Trying:
                     publish(self.store, made, keep, work=result / "work", after=after, started=started)
         write_json(folder / "content" / SUMMARY, summary)
         return {}
-
-
-def _share(at_once: int) -> dict[str, str]:
-    """Environment of one of several programs: all of them together have as many threads as one has alone."""
-    if at_once == 1 or THREADS in os.environ:
-        return {}
-    return {THREADS: str(max(1, (os.cpu_count() or 1) // at_once))}
 
 
 def _part_of(made: Made, step: str) -> Made:

@@ -51,7 +51,7 @@ def work(build: Build, *, mode: str, devices: int) -> Measurements:
 @pytest.fixture
 def build(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), str(tmp_path)]))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
     (tmp_path / "tiny_program.py").write_text(PROGRAM)
     return make_build()
 
@@ -73,7 +73,7 @@ def alive(process: int) -> bool:
 
 def test_a_process_for_each_device_and_the_first_speaks(build: Build, events: list[Event]) -> None:
     assert run(build, "works") == {"mode": "works"}
-    assert [event["text"] for event in events] == ["0 of 2, 1 threads"]
+    assert [event["text"] for event in events] == ["0 of 2, 2 threads"]
     assert (build.content / "a.txt").exists()
 
 
@@ -121,7 +121,7 @@ def test_they_stop_when_whoever_started_the_program_is_gone(build: Build) -> Non
 )
 def test_how_many_processes(monkeypatch: pytest.MonkeyPatch, devices: Any, gpus: int, count: int) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(launch, "_cores", lambda: 2)
+    monkeypatch.setattr(launch, "cores", lambda: 2)
 
     assert launch.number_of(devices) == count
 
@@ -129,7 +129,7 @@ def test_how_many_processes(monkeypatch: pytest.MonkeyPatch, devices: Any, gpus:
 @pytest.mark.parametrize(("gpus", "there"), [(2, "2 GPUs"), (0, "2 cores and no GPU")])
 def test_more_devices_than_there_are(monkeypatch: pytest.MonkeyPatch, gpus: int, there: str) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(launch, "_cores", lambda: 2)
+    monkeypatch.setattr(launch, "cores", lambda: 2)
 
     with pytest.raises(
         ConfigurationError,

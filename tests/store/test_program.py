@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from assets.errors import DataError, StoreError, TransientError
+from assets.errors import ConfigurationError, DataError, StoreError, TransientError
 from assets.progress import Event, Progress
 from assets.store import program
-from assets.store.program import PARENT, STOP, run_program, start_program
+from assets.store.program import PARENT, STOP, THREADS, cores, run_program, start_program, threads_each
 from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
 from tests.conftest import MakeBuild
 
@@ -175,3 +175,22 @@ def test_a_half_written_line_of_progress_is_read_when_it_is_whole(tmp_path: Path
         with path.open("a") as file:
             file.write('nd": "b"}\n')
     assert seen == [{"kind": "a"}, {"kind": "b"}]
+
+
+def test_programs_share_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(THREADS, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert cores() == 8
+    assert [threads_each(count) for count in (1, 3, 9)] == ["8", "2", "1"]
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert threads_each(2) == "32"
+
+
+def test_programs_share_the_threads_that_the_environment_gives_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, each in (("4", "2"), ("1", "1"), ("6,2", "3")):
+        monkeypatch.setenv(THREADS, given)
+        assert threads_each(2) == each
+    monkeypatch.setenv(THREADS, "many")
+    with pytest.raises(ConfigurationError, match=r"OMP_NUM_THREADS: 'many' is no number of threads \(accepted: 1 or m"):
+        threads_each(2)

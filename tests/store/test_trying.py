@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import pytest
 
 from assets.errors import TransientError
 from assets.progress import Event, Sink
+from assets.store import program
 from assets.store.ingredients import Made
-from assets.store.program import STOP
+from assets.store.program import STOP, THREADS
 from assets.store.step import Measurements, Observation, Summary
 from assets.store.store import Store
-from assets.store.trying import THREADS, Trying
+from assets.store.trying import Trying
 
 
 class Attempt:
@@ -134,11 +134,11 @@ def test_one_that_was_interrupted_leaves_what_it_saved(workshop: Workshop) -> No
 
 
 def test_several_at_once_share_the_cores(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(program, "cores", lambda: 8)
     monkeypatch.delenv(THREADS, raising=False)
     workshop.try_step({"a.b": 1}, Attempt())
     workshop.try_step({"a.b": 2}, Attempt(), at_once=3)
     workshop.try_step({"a.b": 3}, Attempt(), at_once=9)
     monkeypatch.setenv(THREADS, "4")
     workshop.try_step({"a.b": 4}, Attempt(), at_once=2)
-    assert workshop.environments == [{}, {THREADS: "2"}, {THREADS: "1"}, {}]
+    assert workshop.environments == [{}, {THREADS: "2"}, {THREADS: "1"}, {THREADS: "2"}]
