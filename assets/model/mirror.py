@@ -38,21 +38,36 @@ class Mirror:
         return cls(model, stand_in)
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Forget the gradients of what runs."""
+        self.stand_in.zero_grad()
+
+    def gather(self, *, first: bool) -> None:
+        """Bring the gradients of a part of a batch to the weights, in float32, and forget them in the copy.
+
+        Many parts added up in bfloat16 would lose those to come: it tells no 257 from 256.
+
+        Args:
+            first: this is the batch's first part: what the weights have is of another batch.
+        """
+        import torch
+
+        if self.stand_in is self.model:
+            return
+        pairs = list(zip(self.model.parameters(), self.stand_in.parameters(), strict=True))
+        for weight, other in pairs:
+            if other.grad is None and first:
+                weight.grad = None
+            elif other.grad is not None and weight.grad is None:
+                # Kept from step to step: fresh memory costs more than what is written into it.
+                weight.grad = torch.zeros_like(weight)
+        bring = torch._foreach_copy_ if first else torch._foreach_add_
+        there = [(weight.grad, other.grad) for weight, other in pairs if other.grad is not None]
+        bring([ours for ours, _ in there], [theirs for _, theirs in there])
         self.stand_in.zero_grad()
 
     def gradients(self) -> list[torch.Tensor]:
         """Gradients of the weights that have any, in float32, where the optimizer finds them."""
-        import torch
-
-        pairs = self._pairs()
-        if self.stand_in is not self.model:
-            for weight, _ in pairs:
-                if weight.grad is None:
-                    # Kept from step to step: fresh memory costs more than what is written into it.
-                    weight.grad = torch.empty_like(weight)
-            torch._foreach_copy_([weight.grad for weight, _ in pairs], [other.grad for _, other in pairs])
-        return [weight.grad for weight, _ in pairs]
+        return [weight.grad for weight in self.model.parameters() if weight.grad is not None]
 
     def refresh(self) -> None:
         """Bring the copy in line with the weights."""
@@ -62,7 +77,3 @@ class Mirror:
             parameters = zip(self.model.parameters(), self.stand_in.parameters(), strict=True)
             pairs = [(weight.detach(), other.detach()) for weight, other in parameters if weight.requires_grad]
             torch._foreach_copy_([other for _, other in pairs], [weight for weight, _ in pairs])
-
-    def _pairs(self) -> list[tuple[Any, Any]]:
-        parameters = zip(self.model.parameters(), self.stand_in.parameters(), strict=True)
-        return [(weight, other) for weight, other in parameters if other.grad is not None]

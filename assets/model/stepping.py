@@ -187,7 +187,7 @@ class Training:
     def _gradients_of(self, weight: float, parts: list[list[int]]) -> torch.Tensor:
         import torch
 
-        losses = []
+        losses: list[torch.Tensor] = []
         for part in parts:
             targets = self.targets[torch.tensor(part, device=self.device)]
             with self.casting():
@@ -196,6 +196,7 @@ class Training:
                 logits, targets, weights=self.weights, smoothing=self.recipe.label_smoothing or 0.0, total=weight
             )
             loss.backward()  # type: ignore[no-untyped-call]
+            self.mirror.gather(first=not losses)
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 
