@@ -136,6 +136,9 @@ def _weights(
     if window is not None and block.width > window:
         at = torch.arange(block.width)
         scores.masked_fill_((at[:, None] - at).abs() >= window, -torch.inf)
+        # Padding that is further than the window from all tokens sees itself: of nothing at all comes NaN, which the
+        # next layer spreads. Beside a finite score the least number has a weight of 0, as minus infinity has.
+        scores.diagonal(dim1=1, dim2=2).clamp_(min=torch.finfo(scores.dtype).min)
     if block.width >= LANES:
         return torch.softmax(scores, dim=-1)
     scores.sub_(scores.amax(-1, keepdim=True)).exp_()

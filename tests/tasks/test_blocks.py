@@ -76,3 +76,28 @@ def test_in_bfloat16_it_is_as_close_to_float32_as_its_operands_are() -> None:
 
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), plainly(tensors, blocks, 0.0, None), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("lengths", [[20, 27], [3, 13]])
+def test_padding_beyond_the_window_spoils_nothing_in_the_next_layer(lengths: list[int]) -> None:
+    torch.manual_seed(0)
+    width, alone = max(lengths), [blocks_of([[length]]) for length in lengths]
+    given = torch.randn(2 * width, HEADS, SIZE, requires_grad=True)
+    texts = [given[at * width : at * width + length] for at, length in enumerate(lengths)]
+
+    def two_layers(values: torch.Tensor, blocks: list[Block]) -> torch.Tensor:
+        for _ in range(2):
+            values = attend_within(values, values, values, blocks, scaling=0.3, dropout=0.0, window=5)
+        return values
+
+    found = two_layers(given, blocks_of([lengths]))
+    real = [found[at * width : at * width + length] for at, length in enumerate(lengths)]
+    torch.cat(real).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert given.grad is not None
+    gradient = given.grad.clone()
+    given.grad = None
+    expected = [two_layers(text, blocks) for text, blocks in zip(texts, alone, strict=True)]
+    torch.cat(expected).square().sum().backward()  # type: ignore[no-untyped-call]
+
+    torch.testing.assert_close(torch.cat(real), torch.cat(expected))
+    torch.testing.assert_close(gradient, given.grad)
