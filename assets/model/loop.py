@@ -23,7 +23,7 @@ from assets.model.recipe import Recipe, learning_rate_of, out_of_patience, rate_
 from assets.model.stepping import Training
 from assets.model.validation import VALIDATION_TOKENS, better, validate
 from assets.progress import Progress
-from assets.tasks.device import Precision, autocast, memory_in_use, peak
+from assets.tasks.device import Precision, autocast, memory_in_use, onto, peak
 from assets.tasks.dropout import fast_dropout
 from assets.tasks.inputs import TokenIds, collate
 from assets.tasks.unpadded import Forward, unpadded, why_padded
@@ -169,7 +169,7 @@ def _forward(model: Any, pad_token_id: int, pace: Pace, progress: Progress, reas
     progress.message(f"batches are padded: {reason}")
 
     def padded(rows: Sequence[TokenIds]) -> torch.Tensor:
-        inputs = {name: tensor.to(model.device) for name, tensor in collate(rows, pad_token_id).items()}
+        inputs = {name: onto(model.device, tensor) for name, tensor in collate(rows, pad_token_id).items()}
         pace.real += sum(map(len, rows))
         pace.places += inputs["input_ids"].numel()
         logits: torch.Tensor = model(**inputs).logits

@@ -20,6 +20,7 @@ from assets.model.mirror import Mirror
 from assets.model.recipe import Recipe, class_weights, parameter_groups, rate_share, total_weight
 from assets.progress import Progress
 from assets.tasks import classification as task
+from assets.tasks.device import onto
 from assets.tasks.inputs import shuffled_batches
 from assets.tasks.unpadded import Forward
 
@@ -70,10 +71,10 @@ class Training:
         self.devices, self.progress = devices, progress
         self.batches = math.ceil(len(train.tokens) / recipe.batch_size)
         self.steps = recipe.epochs * self.batches
-        self.targets = train.targets.to(device)
         classes = model.config.num_labels
-        weights = class_weights(train.targets, classes, recipe.class_weights)
-        self.weights = None if weights is None else weights.to(device)
+        # On the CPU what a batch weighs is added up, so that nothing waits for the device.
+        self.of_classes = class_weights(train.targets, classes, recipe.class_weights)
+        self.weights = None if self.of_classes is None else self.of_classes.to(device)
         # One pass over the weights instead of several: on a CPU a fifth of the time.
         self.optimizer = torch.optim.AdamW(parameter_groups(model, recipe), fused=True)
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -171,7 +172,7 @@ class Training:
         mine = self.devices.share(batch, [len(self.train.tokens[at]) for at in batch])
         # Divided by what the whole batch weighs, so that unequal parts count as what they are. Without a row, one is
         # computed and counts nothing: so there are gradients of the same weights everywhere.
-        weight = total_weight(self.train.targets[batch], self.weights) if mine else math.inf
+        weight = total_weight(self.train.targets[batch], self.of_classes) if mine else math.inf
         generators = self._generators()
 
         def again() -> None:
@@ -189,7 +190,7 @@ class Training:
 
         losses: list[torch.Tensor] = []
         for part in parts:
-            targets = self.targets[torch.tensor(part, device=self.device)]
+            targets = onto(self.device, self.train.targets[part])
             with self.casting():
                 logits = self.forward([self.train.tokens[at] for at in part])
             loss = task.loss(

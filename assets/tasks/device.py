@@ -33,6 +33,11 @@ def choose_device() -> torch.device:
     return torch.device("cuda")
 
 
+def onto(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor on the CPU, on a device: copied to a GPU without waiting for what it is at."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def describe(device: torch.device) -> str:
     """Name of the device, for people."""
     import torch

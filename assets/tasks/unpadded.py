@@ -19,6 +19,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assets.tasks.device import onto
+
 if TYPE_CHECKING:
     import torch
 
@@ -128,16 +130,12 @@ def lay_out(rows: Sequence[TokenIds], *, pad_token_id: int, first_position: int,
             blocks.append(Block(start, end - begin, width, _mask(lengths[begin:end], width)))
         begin = end
     offsets = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()], dtype=torch.int32) if on_gpu else None
-
-    def there(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.pin_memory().to(device, non_blocking=True) if on_gpu else tensor
-
     return Layout(
-        there(torch.tensor([ids])),
-        there(torch.tensor([positions])),
-        there(torch.tensor(firsts)),
+        onto(device, torch.tensor([ids])),
+        onto(device, torch.tensor([positions])),
+        onto(device, torch.tensor(firsts)),
         tuple(blocks),
-        None if offsets is None else there(offsets),
+        None if offsets is None else onto(device, offsets),
         lengths[-1],
         sum(lengths),
     )
