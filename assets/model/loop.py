@@ -17,7 +17,7 @@ from assets.model.curves import Pace
 from assets.model.devices import ALONE, Devices
 from assets.model.embeddings import Touched, touched_only
 from assets.model.examples import Examples
-from assets.model.memory import Parts
+from assets.model.memory import Parts, said_plainly
 from assets.model.mirror import Mirror
 from assets.model.recipe import Recipe, learning_rate_of, out_of_patience, rate_share
 from assets.model.stepping import Training
@@ -90,13 +90,14 @@ def fit(
         recompute: whether activations are computed again in the backward pass; None: where memory is short.
 
     Raises:
+        ConfigurationError: memory does not suffice, or activations cannot be computed again.
         DataError: a loss is not finite.
         TransientError: `stopping` said so; the next run goes on.
     """
     from torch.nn import Linear
 
     pace = Pace()
-    with ExitStack() as stack:
+    with said_plainly(), ExitStack() as stack:
         mirror, casting = _mirror(model, device, precision)
         reason = _why_padded(model, device, precision)
         forward = stack.enter_context(_forward(mirror.stand_in, pad_token_id, pace, progress, reason))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from assets.errors import ConfigurationError
@@ -12,6 +13,29 @@ from assets.progress import Progress
 from assets.tasks.inputs import TokenIds
 
 T = TypeVar("T")
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """Say what to do where memory runs out beside the parts of a batch: there is nothing to make smaller then.
+
+    Raises:
+        ConfigurationError: it ran out.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise _too_little("the model, what its optimizer keeps, and two of the longest texts", error) from error
+
+
+def _too_little(what: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"the device has too little memory for {what}: {str(error).splitlines()[0]}",
+        where="training.max_tokens",
+        fix="lower it, take a smaller base_model, or a device with more memory",
+    )
 
 
 class Parts:
@@ -51,11 +75,7 @@ class Parts:
                 return compute(parts)
             except torch.OutOfMemoryError as error:
                 if len(parts) == len(rows):
-                    raise ConfigurationError(
-                        f"the device has too little memory for one text of {most} tokens: {str(error).splitlines()[0]}",
-                        where="training.max_tokens",
-                        fix="lower it, take a smaller base_model, or a device with more memory",
-                    ) from error
+                    raise _too_little(f"one text of {most} tokens", error) from error
             # Not before: the error holds what the failed try had in memory.
             self.most = min(self.most, most) // 2
             self._progress.message(

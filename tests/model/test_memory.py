@@ -66,6 +66,24 @@ def test_one_text_that_is_too_much(parts: Parts) -> None:
         parts.run(list(range(5)), holding(7, []))
 
 
+@pytest.mark.parametrize("where", ["before the first step", "in the optimizer"])
+def test_what_is_no_part_of_a_batch_is_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+
+    if where == "before the first step":
+        monkeypatch.setattr(stepping, "kept", full)
+    else:
+        monkeypatch.setattr(torch.optim.AdamW, "step", full)
+
+    with pytest.raises(
+        ConfigurationError,
+        match=r"training.max_tokens: the device has too little memory for the model, what its optimizer keeps, and "
+        r"two of the longest texts: CUDA out of memory. Tried to allocate 2 GiB.\n  fix: lower it",
+    ):
+        trained(tmp_path / "whole", ALONE)
+
+
 def test_training_comes_to_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained(tmp_path / "whole", ALONE)
     runs_out = RunsOut(monkeypatch.setattr)
