@@ -10,6 +10,14 @@ from typing import Any
 from assets.model.base import observe
 from assets.store.step import Check, Measurements, Outcome, Step
 
+LORA = ("peft",)
+"""Libraries of a training with `lora_rank`."""
+
+
+def libraries(config: Any) -> tuple[str, ...]:
+    """Further libraries of the training that is configured."""
+    return () if config.training.lora_rank is None else LORA
+
 
 def _learned(measurements: Measurements, config: Any) -> Outcome:
     metric = "f1_macro" if config.training.select_by == "loss" else config.training.select_by
@@ -30,7 +38,7 @@ STEP = Step(
     externals=observe,
     # Further libraries only read data or draw pictures.
     environment=("torch", "transformers", "tokenizers"),
-    libraries=lambda config: () if config.training.lora_rank is None else ("peft",),
+    libraries=libraries,
     program="assets.model",
     accelerator=True,
     checks=(

@@ -6,8 +6,15 @@ What is found stands above the settings in `defs.yaml` when the step `model` is 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from assets import model
+
+
+def _libraries(config: Any) -> tuple[str, ...]:
+    """Of all trainings that may be tried, so that one that is missing is told before the first."""
+    return model.LORA if "training.lora_rank" in config.search.space else model.libraries(config)
+
 
 STEP = dataclasses.replace(
     # A trial is what the step `model` would be with other settings, so all that this reads counts here too.
@@ -22,6 +29,7 @@ STEP = dataclasses.replace(
     wanted=lambda config: config.search is not None,
     configuration=(*model.STEP.configuration, "search"),
     environment=(*model.STEP.environment, "optuna"),
+    libraries=_libraries,
     roots=lambda config: (model.STEP.function,),
     preflight=None,
     program=None,

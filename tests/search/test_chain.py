@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assets.errors import ConfigurationError
 from assets.progress import Event
 from assets.splits import rows
 from assets.store import ingredients
@@ -161,3 +164,33 @@ def test_of_a_trial_that_is_not_the_best_no_model_is_kept(open_runner: Open, sea
 
 def _records(store: Store) -> list[dict[str, Any]]:
     return [json.loads(path.read_bytes()) for path in sorted(Path(store.url).glob("records/*/*/*.json"))]
+
+
+@pytest.mark.parametrize(
+    ("space", "configured", "used"),
+    [
+        ({"training.lora_rank": {"choices": [None, 4]}}, None, True),
+        ({"training.batch_size": {"choices": [16, 32]}}, 4, True),
+        ({"training.batch_size": {"choices": [16, 32]}}, None, False),
+    ],
+)
+def test_a_library_that_a_trial_may_use_is_in_the_key_and_missed_before_the_first(
+    open_runner: Open, monkeypatch: pytest.MonkeyPatch, space: dict[str, Any], configured: int | None, used: bool
+) -> None:
+    runner, _ = open_runner({"space": space}, {"lora_rank": configured})
+    made = ingredients.made_of(runner.step("search"), runner.config, None, {}, {})
+    assert ("peft" in made.ingredients["environment"]) == used
+
+    installed = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "peft":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    told = (
+        r"the configuration asks for peft, which is not installed here\n  fix: pip install .*, or take out the setting"
+    )
+    with pytest.raises(ConfigurationError, match=told) if used else nullcontext():
+        runner.plan()
