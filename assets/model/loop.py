@@ -112,6 +112,7 @@ def fit(
             recipe,
             forward=forward,
             touched=touched,
+            padded=reason is not None,
             device=device,
             casting=casting,
             devices=devices,

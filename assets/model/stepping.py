@@ -58,6 +58,7 @@ class Training:
         *,
         forward: Forward,
         touched: Touched | None,
+        padded: bool,
         device: torch.device,
         casting: Callable[[], AbstractContextManager[None]],
         devices: Devices,
@@ -68,6 +69,7 @@ class Training:
         self.mirror, self.train, self.recipe = mirror, train, recipe
         self.model = model = mirror.model
         self.forward, self.touched, self.device, self.casting = forward, touched, device, casting
+        self.padded = padded
         self.devices, self.progress = devices, progress
         self.batches = math.ceil(len(train.tokens) / recipe.batch_size)
         self.steps = recipe.epochs * self.batches
@@ -113,10 +115,11 @@ class Training:
         if self.touched is not None:
             trained += self.touched.weight.numel()
         weights = sum(parameter.numel() for parameter in self.model.parameters())
+        largest = tokens[-math.ceil(self.recipe.batch_size / self.devices.count) :]
         found = plan(
             each,
             layer,
-            sum(len(each) for each in tokens[-math.ceil(self.recipe.batch_size / self.devices.count) :]),
+            len(largest) * len(largest[-1]) if self.padded else sum(map(len, largest)),
             free_memory(self.device, trained, weights, self.devices.count),
             wanted,
             possible=possible,

@@ -1,8 +1,8 @@
 """Dropout that draws 15 random bits for an element instead of a float: on a CPU a fifth of the time.
 
 A CPU spends 6 ns on an element of `torch.nn.functional.dropout`, a tenth of a training step, nearly all of it on
-random numbers. Four elements share one 64-bit number here. The share that is dropped is rounded to 1/32768, and what is
-kept is scaled up by exactly that.
+random numbers. Four elements share one 64-bit number here. The share that is dropped is rounded to 1/32768. What is
+kept is scaled up accordingly, by a factor in the type of the elements: in bfloat16 1.109 for 1/0.9, 0.16 % too little.
 """
 
 from __future__ import annotations

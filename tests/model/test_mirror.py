@@ -84,6 +84,7 @@ def test_parts_of_a_batch_add_up_in_float32(tmp_path: Path) -> None:
             RECIPE,
             forward=forward,
             touched=None,
+            padded=False,
             device=torch.device("cpu"),
             casting=nullcontext,
             devices=ALONE,

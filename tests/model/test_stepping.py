@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
+from assets.model import stepping
 from assets.model.devices import ALONE
 from assets.model.examples import Examples
 from assets.model.mirror import Mirror
@@ -24,24 +25,41 @@ def no_forward(_: Any) -> torch.Tensor:
     raise AssertionError("nothing is run")
 
 
-def test_what_a_batch_weighs_is_not_asked_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # On the device "meta" there are no values to read: whoever would wait for them fails.
-    model = pretrained(make_base_model(tmp_path), LABELS)
-    train = Examples("abcd", [LABELS[0]] * 3 + [LABELS[1]], [[2, 3]] * 4, torch.tensor([0, 0, 0, 1]))
-    monkeypatch.setattr(Training, "_gradients_of", lambda _, weight, parts: (weight, parts))
-    training = Training(
+def training_of(
+    folder: Path, train: Examples, device: str = "cpu", *, padded: bool = False, **changed: Any
+) -> Training:
+    model = pretrained(make_base_model(folder), LABELS)
+    return Training(
         Mirror(model, model),
         train,
-        replace(RECIPE, class_weights="balanced"),
+        replace(RECIPE, **changed),
         forward=no_forward,
         touched=None,
-        device=torch.device("meta"),
+        padded=padded,
+        device=torch.device(device),
         casting=nullcontext,
         devices=ALONE,
         progress=Progress("model"),
     )
 
+
+def test_what_a_batch_weighs_is_not_asked_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On the device "meta" there are no values to read: whoever would wait for them fails.
+    train = Examples("abcd", [LABELS[0]] * 3 + [LABELS[1]], [[2, 3]] * 4, torch.tensor([0, 0, 0, 1]))
+    monkeypatch.setattr(Training, "_gradients_of", lambda _, weight, parts: (weight, parts))
+    training = training_of(tmp_path, train, "meta", class_weights="balanced")
+
     weight, parts = training._gradients([0, 3])
 
     assert weight == pytest.approx(4 / (2 * 3) + 4 / (2 * 1))
     assert parts == [[0, 3]]
+
+
+@pytest.mark.parametrize(("padded", "largest"), [(False, 30 + 4 + 2), (True, 3 * 30)])
+def test_padding_takes_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padded: bool, largest: int) -> None:
+    train = Examples("abcd", [LABELS[0]] * 4, [[2] * 2, [2] * 30, [2] * 1, [2] * 4], torch.zeros(4, dtype=torch.int64))
+    monkeypatch.setattr(stepping, "kept", lambda *_: (10.0, 1.0))
+
+    found = training_of(tmp_path, train, padded=padded, batch_size=3).settle(None)
+
+    assert found.needed == 10 * largest
