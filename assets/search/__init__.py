@@ -5,10 +5,11 @@ What is found stands above the settings in `defs.yaml` when the step `model` is 
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from assets import model
+from assets.model.base import observe
+from assets.store.step import Step
 
 
 def _libraries(config: Any) -> tuple[str, ...]:
@@ -16,24 +17,22 @@ def _libraries(config: Any) -> tuple[str, ...]:
     return model.LORA if "training.lora_rank" in config.search.space else model.libraries(config)
 
 
-STEP = dataclasses.replace(
-    # A trial is what the step `model` would be with other settings, so all that this reads counts here too.
-    model.STEP,
+STEP = Step(
     name="search",
     description=(
         "Tries settings of the training that `search.space` allows, and keeps those whose models are best on the "
         "validation side. The first trial is the training as it is configured."
     ),
     function="assets.search.search:search",
-    inputs=tuple(name for name in model.STEP.inputs if name != "search"),
-    wanted=lambda config: config.search is not None,
-    configuration=(*model.STEP.configuration, "search"),
-    environment=(*model.STEP.environment, "optuna"),
+    # A trial is what the step `model` would be with other settings, so all that this reads counts here too.
+    inputs=("splits",),
+    configuration=("task.labels", "training", "search"),
+    externals=observe,
+    environment=("torch", "transformers", "tokenizers", "optuna"),
     libraries=_libraries,
     roots=lambda config: (model.STEP.function,),
-    preflight=None,
-    program=None,
+    wanted=lambda config: config.search is not None,
     tunes="model",
-    checks=(),
+    accelerator=True,
     kinds=("pytorch",),
 )
