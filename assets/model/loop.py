@@ -98,8 +98,8 @@ def fit(
 
     pace = Pace()
     with said_plainly(), ExitStack() as stack:
-        mirror, casting = _mirror(model, device, precision)
         reason = _why_padded(model, device, precision)
+        mirror, casting = _mirror(model, device, precision, padded=reason is not None)
         forward = stack.enter_context(_forward(mirror.stand_in, pad_token_id, pace, progress, reason))
         touched = stack.enter_context(_touched(mirror, recipe)) if device.type == "cpu" else None
         if device.type == "cpu":
@@ -117,8 +117,8 @@ def fit(
             casting=casting,
             devices=devices,
             progress=progress,
+            pace=pace,
         )
-        training.pace = pace
         pace.parameters = sum(module.weight.numel() for module in model.modules() if isinstance(module, Linear))
         pace.peak = peak(device, precision)
         memory = training.settle(recompute)
@@ -181,11 +181,11 @@ def _forward(model: Any, pad_token_id: int, pace: Pace, progress: Progress, reas
 
 
 def _mirror(
-    model: Any, device: torch.device, precision: Precision
+    model: Any, device: torch.device, precision: Precision, *, padded: bool
 ) -> tuple[Mirror, Callable[[], AbstractContextManager[None]]]:
     """What runs in training, and the context that it runs in."""
     # Models that are padded may have parts that expect float32, which autocast knows about.
-    if device.type == "cpu" and precision == "bf16" and why_padded(model) is None:
+    if device.type == "cpu" and precision == "bf16" and not padded:
         return Mirror.in_bf16(model), nullcontext
     return Mirror(model, model), partial(autocast, device, precision)
 

@@ -63,6 +63,7 @@ class Training:
         casting: Callable[[], AbstractContextManager[None]],
         devices: Devices,
         progress: Progress,
+        pace: Pace,
     ) -> None:
         import torch
 
@@ -70,7 +71,7 @@ class Training:
         self.model = model = mirror.model
         self.forward, self.touched, self.device, self.casting = forward, touched, device, casting
         self.padded = padded
-        self.devices, self.progress = devices, progress
+        self.devices, self.progress, self.pace = devices, progress, pace
         self.batches = math.ceil(len(train.tokens) / recipe.batch_size)
         self.steps = recipe.epochs * self.batches
         classes = model.config.num_labels
@@ -82,7 +83,7 @@ class Training:
         self.peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.order = torch.Generator().manual_seed(recipe.seed)
         self.epoch_order = self.order.get_state()
-        self.state, self.pace = State(), Pace()
+        self.state = State()
         self.curve = Curve(classes, recipe.batch_size)
         self.best: dict[str, torch.Tensor] = {}
         self.parts = Parts(train.tokens, progress)

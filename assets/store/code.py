@@ -338,16 +338,16 @@ class _Reach:
 
     def _execute(self, name: str) -> None:
         """An import runs a module, the packages above it and what they import; only what that alters must count."""
-        todo = [name]
-        while todo:
-            name = todo.pop()
+        pending = [name]
+        while pending:
+            name = pending.pop()
             if name in self._executed or not self._package.owns(name) or not followed(name):
                 continue
             self._executed.add(name)
-            todo.append(name.rpartition(".")[0])
+            pending.append(name.rpartition(".")[0])
             module = self._package.module(name)
             if module is not None:
-                todo.extend(module.executes)
+                pending.extend(module.executes)
                 self._hooks = self._hooks or module.hooks
                 if module.effects:
                     self._take_whole(name)

@@ -150,14 +150,14 @@ class Module:
 
     def _is_harmless(self, *expressions: ast.expr | None) -> bool:
         """Whether evaluating the expressions acts on nothing but their value."""
-        todo: list[ast.AST] = [expression for expression in expressions if expression]
-        while todo:
-            node = todo.pop()
+        pending: list[ast.AST] = [expression for expression in expressions if expression]
+        while pending:
+            node = pending.pop()
             if isinstance(node, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom):
                 return False
             if isinstance(node, ast.Call) and not self._may_be_called(node.func):
                 return False
-            todo.extend(ast.iter_child_nodes(node) if not isinstance(node, ast.Lambda) else ())
+            pending.extend(ast.iter_child_nodes(node) if not isinstance(node, ast.Lambda) else ())
         return True
 
     def _is_fixed(self, value: ast.expr) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch  # noqa: TID253 - this module tests torch code
 
+from assets.model.curves import Pace
 from assets.model.devices import ALONE
 from assets.model.examples import Examples
 from assets.model.mirror import Mirror
@@ -89,6 +90,7 @@ def test_parts_of_a_batch_add_up_in_float32(tmp_path: Path) -> None:
             casting=nullcontext,
             devices=ALONE,
             progress=Progress("model"),
+            pace=Pace(),
         )
         training.parts.most = 1
         for batch in ([0], list(range(512))):

@@ -11,6 +11,7 @@ import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
 from assets.model import stepping
+from assets.model.curves import Pace
 from assets.model.devices import ALONE
 from assets.model.examples import Examples
 from assets.model.mirror import Mirror
@@ -40,6 +41,7 @@ def training_of(
         casting=nullcontext,
         devices=ALONE,
         progress=Progress("model"),
+        pace=Pace(),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,26 +9,16 @@ import pytest
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 from assets.validated import STEP
+from tests.system.pages import CHROMIUM, FLAGS, NEEDS_CHROMIUM
 from tests.system.served import Project, Server, served
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)"),
+    NEEDS_CHROMIUM,
 ]
 
 STEPS = ("raw", "validated", "cleaned", "splits", "model", "evaluation", "release")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-sync",
-    "--no-first-run",
-]
 WIDE = ViewportSize(width=2400, height=1000)
 """Pixels; the graph shows checks and states only where it has the room."""
 

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.release.conftest import MakeRelease, release
 from tests.release.material import entry
 from tests.release.test_report import full
-from tests.system.test_browser import CHROMIUM, FLAGS
+from tests.system.pages import NEEDS_CHROMIUM, opened
 
 __all__ = ["release"]
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)"),
+    NEEDS_CHROMIUM,
 ]
 
 TRUE = ["ham"] * 40 + ["spam"] * 30
@@ -26,24 +26,15 @@ NEW = ["spam"] * 25 + TRUE[25:-4] + ["ham"] * 4
 
 @pytest.fixture(params=["light", "dark"])
 def page(request: pytest.FixtureRequest, release: MakeRelease, tmp_path: Path) -> Iterator[Page]:
-    """The open report; an error in its console, or a request for anything else, fails the test."""
+    """The open report."""
     texts = [f"text {at}{' prize' if at == 3 else ''}{' long' * 80 * (at == 5)}" for at in range(len(TRUE))]
     log = (entry(0, "old", "old"), entry(1, "old", "old"))
     made = release(TRUE, NEW, champion=TRUE, log=log, beside="", texts=texts, draw=True)
     path = tmp_path / "report.html"
     path.write_text(full(made), encoding="utf-8")
     assert path.stat().st_size < 300_000
-    wrong: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_context(offline=True, color_scheme=request.param).new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: wrong.append(asked.url) if asked.url != path.as_uri() else None)
-        page.goto(path.as_uri())
+    with opened(path, request.param) as page:
         yield page
-        browser.close()
-    assert wrong == []
 
 
 def test_the_report_is_looked_at(page: Page) -> None:

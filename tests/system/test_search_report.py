@@ -6,33 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.search.trainer import Trainer, run
-from tests.system.test_browser import CHROMIUM, FLAGS
+from tests.system.pages import NEEDS_CHROMIUM, opened
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)"),
+    NEEDS_CHROMIUM,
 ]
 
 
 @pytest.fixture(params=["light", "dark"])
 def page(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
-    """The open page; an error in its console, or a request for anything else, fails the test."""
+    """The open page."""
     run(tmp_path, Trainer(), trials=20, pruner=None)
     path = tmp_path / "trace" / "report.html"
-    wrong: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_context(offline=True, color_scheme=request.param).new_page()
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda asked: wrong.append(asked.url) if asked.url != path.as_uri() else None)
-        page.goto(path.as_uri())
+    with opened(path, request.param) as page:
         yield page
-        browser.close()
-    assert wrong == []
 
 
 def test_the_page_is_looked_at(page: Page) -> None:
