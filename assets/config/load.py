@@ -155,7 +155,7 @@ def _searched(pipeline: Pipeline, places: dict[FieldPath, Place]) -> Iterator[Pr
                 accepted = _explainer().accepted(field)
                 text = f"{place.written} is no value of {setting}; accepted: {accepted}; fix: change it"
                 yield Problem(place.line, path, text)
-            except TypeError:
+            except LookupError:
                 text = (
                     f"there is no section {dotted(field[:-1])}; accepted: settings of what is configured; fix: add it"
                 )

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
-from pydantic.fields import FieldInfo
 
-from assets.config.section import OfTheMachine, Section
+from assets.config.section import OfTheMachine, Section, of_the_machine
 from assets.config.training import Training
 
 SECTION = "training"
@@ -88,16 +87,12 @@ def _fields(section: type[Section], prefix: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
         inner = [each for each in (field.annotation, *get_args(field.annotation)) if isinstance(each, type)]
         inner = [each for each in inner if issubclass(each, Section)]
-        if name in FIXED or _of_the_machine(field):
+        if name in FIXED or of_the_machine(field):
             continue
         if inner:
             yield from _fields(inner[0], f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
-
-
-def _of_the_machine(field: FieldInfo) -> bool:
-    return any(isinstance(mark, OfTheMachine) for mark in field.metadata)
 
 
 def _searchable(path: str) -> str:
@@ -106,7 +101,7 @@ def _searchable(path: str) -> str:
         return path
     name = path.removeprefix(f"{SECTION}.")
     field = Training.model_fields.get(name)
-    why = OF_THE_MACHINE if field is not None and _of_the_machine(field) else FIXED.get(name)
+    why = OF_THE_MACHINE if field is not None and of_the_machine(field) else FIXED.get(name)
     if why is not None:
         raise ValueError(f"is not searched for: {why}; accepted: {', '.join(accepted)}; fix: remove it")
     near = difflib.get_close_matches(path, [*accepted], n=1) or [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
 
 
 class Section(BaseModel):
@@ -13,3 +14,8 @@ class Section(BaseModel):
 
 class OfTheMachine:
     """Mark of a field that says how a machine is used: recorded with a result, and no part of its key."""
+
+
+def of_the_machine(field: FieldInfo) -> bool:
+    """Whether a field has that mark."""
+    return any(isinstance(mark, OfTheMachine) for mark in field.metadata)

@@ -16,6 +16,7 @@ def with_settings(config: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
         settings: dotted path, of a section and a field below it → value.
 
     Raises:
+        LookupError: there is no such section.
         pydantic.ValidationError: if a field does not take its value.
     """
     changed: dict[str, dict[str, Any]] = {}
@@ -23,6 +24,8 @@ def with_settings(config: Pipeline, settings: Mapping[str, Any]) -> Pipeline:
         name, *inner, field = path.split(".")
         section = changed.setdefault(name, getattr(config, name).model_dump())
         for each in inner:
+            if section[each] is None:
+                raise LookupError(f"there is no section {each} in {name}")
             section = section[each]
         section[field] = value
     return config.model_copy(

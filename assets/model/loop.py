@@ -19,9 +19,9 @@ from assets.model.embeddings import Touched, touched_only
 from assets.model.examples import Examples
 from assets.model.memory import Parts, said_plainly
 from assets.model.mirror import Mirror
-from assets.model.recipe import Recipe, learning_rate_of, out_of_patience, rate_share
+from assets.model.recipe import Recipe, better, learning_rate_of, out_of_patience, rate_share
 from assets.model.stepping import Training
-from assets.model.validation import VALIDATION_TOKENS, better, validate
+from assets.model.validation import VALIDATION_TOKENS, validate
 from assets.progress import Progress
 from assets.tasks.device import Precision, autocast, memory_in_use, onto, peak
 from assets.tasks.dropout import fast_dropout

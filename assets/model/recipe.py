@@ -136,6 +136,12 @@ def total_weight(targets: torch.Tensor, weights: torch.Tensor | None) -> float:
     return float(len(targets)) if weights is None else float(weights[targets].sum())
 
 
+def better(found: Mapping[str, float], best: Mapping[str, float], select_by: str) -> bool:
+    """Whether an epoch beats the best one so far: by a lower loss, or by a higher value of any other metric."""
+    sign = -1 if select_by == "loss" else 1
+    return sign * found[select_by] > sign * best[select_by]
+
+
 def out_of_patience(epochs: Sequence[Mapping[str, float]], best: int, patience: int | None) -> bool:
     """Whether training may stop: so many epochs since the best one were no better."""
     return patience is not None and len(epochs) - 1 - best >= patience

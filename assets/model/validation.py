@@ -1,8 +1,8 @@
-"""How good a model is on the validation side, and which of two epochs is better."""
+"""How good a model is on the validation side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from assets.model.devices import ALONE, Devices
@@ -16,12 +16,6 @@ SUMMARY = ("accuracy", "precision_macro", "recall_macro", "f1_macro")
 
 VALIDATION_TOKENS = 8192
 """Most tokens that are validated at once."""
-
-
-def better(found: Mapping[str, float], best: Mapping[str, float], select_by: str) -> bool:
-    """Whether an epoch beats the best one so far: by a lower loss, or by a higher value of any other metric."""
-    sign = -1 if select_by == "loss" else 1
-    return sign * found[select_by] > sign * best[select_by]
 
 
 def validate(

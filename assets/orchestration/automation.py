@@ -94,8 +94,7 @@ def sensor_alone(
 
     @_sensor(runner, name, job_name, declared, description)
     def on_new_files(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        opened = open_runner()
-        if log.champion(opened.store.log(opened.environment, opened.name)) is None:
+        if log.champion(runner.store.log(runner.environment, runner.name)) is None:
             return dg.SkipReason("there is no champion yet")
         seen = _looked(looking)
         if isinstance(seen, dg.SkipReason):

@@ -194,7 +194,7 @@ def _begin(context: Context, runner: Runner, selected: Sequence[str]) -> None:
         if name not in known:
             step = runner.step(name)
             # Nor what it comes after without reading it, if that is not run: it may not be in order.
-            alone = bool(step.after) and not step.inputs and not set(step.after).intersection(selected)
+            alone = step.alone and not set(step.after).intersection(selected)
             plan = runner.plan_alone(name) if alone else runner.plan(name)
             known |= {entry.step: entry for entry in plan.steps}
     plan = Plan(runner.name, tuple(known[name] for name in selected))

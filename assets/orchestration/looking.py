@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from assets.orchestration.freshness import is_dear, training_step
 from assets.store.digests import digest_json
 from assets.store.plan import Plan
 from assets.store.runner import Runner
-from assets.store.step import Observation, ObservedFile, Step
+from assets.store.step import Observation, ObservedFile, Step, load
 
 QUIET_SECONDS = 2.0
 """A file that was written this recently may still be being written."""
@@ -130,9 +129,7 @@ def _waiting(runner: Runner, counted: Counted) -> Waiting:
         there = trained and runner.store.fault("objects", trained) is None
         earlier = runner.store.open("objects", trained, reading=False) if there else None
         assert holder.new_rows is not None
-        module, _, name = holder.new_rows.partition(":")
-        count = getattr(importlib.import_module(module), name)
-        new = count(runner.store.open("objects", now, reading=False), earlier)
+        new = load(holder.new_rows)(runner.store.open("objects", now, reading=False), earlier)
         counted.clear()
         counted[now, trained] = new
     begun = 0.0 if model is None else model.time - model.seconds

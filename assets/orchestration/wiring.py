@@ -37,7 +37,7 @@ def pipeline_definitions(open_runner: OpenRunner, watch: Watch | None = None) ->
     )
     declared = runner.config
     # Each has a job of its own, for it waits for no training: what one run does, another finds in the store.
-    alone = {f"{runner.name}_{step.name}": step for step in runner.chain if step.after and step.externals is not None}
+    alone = {f"{runner.name}_{step.name}": step for step in runner.chain if step.alone}
     return dg.Definitions(
         assets=[
             _source_asset(open_runner, runner, watch),

@@ -66,7 +66,8 @@ def write(
         charts["importance"] = (plots.importance(importance), "Importance of each setting")
     write_json(trace / "trials.json", list(trials))
     page = _page(charts, trials, best, ordered, select_by, name)
-    page |= {"pipeline": pipeline, "seeds": seeds, "configured": trials[0]["settings"] == dict(present)}
+    configured = next((trial for trial in trials if trial["settings"] == dict(present)), None)
+    page |= {"pipeline": pipeline, "seeds": seeds, "configured": configured}
     (trace / "report.html").write_text(_render(page), encoding="utf-8")
     _draw(trace, {chart: spec for chart, (spec, _) in charts.items()})
 
@@ -94,7 +95,6 @@ def _page(
         **frame(),
         "trials": trials,
         "best": trials[best - 1],
-        "first": trials[0],
         "counts": {**counts, "known": sum(trial["known"] for trial in trials)},
         "space": space,
         "names": NAMES,

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, Trial
 
+from assets.config.search import SECTION
 from assets.errors import DataError
+from assets.model.recipe import better
 from assets.progress import Event
 from assets.search import report
 from assets.search.study import Study, space_of
@@ -20,7 +22,6 @@ from assets.search.trial import Training, kept_epoch
 from assets.store.digests import write_json
 from assets.store.step import SETTINGS, Build, Measurements, Try
 
-SECTION = "training"
 TOLD = "told"
 """Attribute of a trial: what came of it, for people."""
 
@@ -134,7 +135,7 @@ class _Search:
     ) -> None:
         self._progress, self._try_step, self._study = build.progress, try_step, study
         self._select_by, self._seeds, self._trials, self._workers = select_by, seeds, trials, workers
-        self._over, self._telling, self._judging = Flag(), Lock(), Lock()
+        self._over, self._telling = Flag(), Lock()
 
     def run(self, minutes: float | None) -> None:
         """Try until the budget is spent."""
@@ -200,17 +201,17 @@ class _Search:
         return _Told("trained", measured[self._select_by], measured, epochs, known)
 
     def _report(self, trial: Trial, epoch: int, score: float) -> bool:
-        with self._judging:
-            trial.report(score, epoch)
-            return bool(trial.should_prune())
+        trial.report(score, epoch)
+        return bool(trial.should_prune())
 
     def _is_best(self, others: Sequence[float], score: float) -> bool:
         """Whether the last training of a trial, after those with the other seeds, makes it the best so far."""
         if len(others) + 1 < len(self._seeds):
             return False
-        best, sign = self._study.best, 1 if self._select_by == "loss" else -1
-        mean = (sum(others) + score) / len(self._seeds)
-        return best is None or best.value is None or sign * mean < sign * best.value
+        best, mean = self._study.best, (sum(others) + score) / len(self._seeds)
+        if best is None or best.value is None:
+            return True
+        return better({self._select_by: mean}, {self._select_by: best.value}, self._select_by)
 
     def _take(self, trial: Trial, future: Future[_Told]) -> None:
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from assets.model.recipe import better
 from assets.progress import Event
 from assets.store.step import Summary
 
@@ -91,5 +93,4 @@ class Training:
 
 def kept_epoch(epochs: Sequence[Mapping[str, float]], select_by: str) -> Mapping[str, float]:
     """The epoch that the training keeps: the best one, the earliest of equals."""
-    sign = 1 if select_by == "loss" else -1
-    return min(epochs, key=lambda epoch: sign * epoch[select_by])
+    return reduce(lambda best, epoch: epoch if better(epoch, best, select_by) else best, epochs)

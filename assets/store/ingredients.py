@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from assets.config.pipeline import Pipeline
-from assets.config.section import OfTheMachine
+from assets.config.section import of_the_machine
 from assets.errors import ConfigurationError
 from assets.store.code import code_digest
 from assets.store.code_index import code_pieces
@@ -241,7 +241,7 @@ def _of_the_machine(config: Pipeline, path: str) -> bool:
         section = getattr(section, each)
     # What a section works out of its fields (a property) is none.
     field = type(section).model_fields.get(name)
-    return field is not None and any(isinstance(mark, OfTheMachine) for mark in field.metadata)
+    return field is not None and of_the_machine(field)
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import json
 import os
 import signal
@@ -25,7 +24,7 @@ from assets import errors
 from assets.errors import ConfigurationError, FreshtuneError, StoreError, explained
 from assets.progress import Progress, Sink, discard, file_sink
 from assets.store.code import code_digest, code_pieces
-from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
+from assets.store.step import Build, Measurements, Observation, ObservedFile, Step, load
 
 PARENT = "FRESHTUNE_PARENT"
 """Environment variable with the process id that the program must not outlive; unset when a person runs it."""
@@ -233,9 +232,8 @@ def _run(spec: Mapping[str, Any], sink: Sink) -> tuple[dict[str, Any], int]:
         progress=Progress(spec["step"], sink),
         pipeline=spec["pipeline"],
     )
-    module, _, name = spec["function"].partition(":")
     try:
-        measurements = getattr(importlib.import_module(module), name)(build, **spec["arguments"])
+        measurements = load(spec["function"])(build, **spec["arguments"])
     except FreshtuneError as error:
         return _said(error), 1
     except OSError as error:

@@ -220,7 +220,7 @@ class Runner:
     def plan_alone(self, name: str) -> Plan:
         """What a run of one step without inputs would do, whatever becomes of the steps that it comes after."""
         step = self.step(name)
-        assert not step.inputs
+        assert step.alone
         plan = Plan(self.name, (self._plan_step(dataclasses.replace(step, after=()), {}),))
         self.store.index.save()
         return plan

@@ -328,6 +328,11 @@ class Step:
     kinds: tuple[str, ...] = ()
     new_rows: str | None = None
 
+    @property
+    def alone(self) -> bool:
+        """Whether it can be run by itself: it only comes after others, and reads a source of its own."""
+        return bool(self.after) and not self.inputs and self.externals is not None
+
 
 @dataclass(frozen=True)
 class Settlement:

@@ -65,11 +65,12 @@ class Trying:
         """See `assets.store.step.Try`."""
         with self._making:
             made = self.made(settings)
+        tried = _part_of(made, self.step)
         full = self.store.record(made.key)
-        if self.store.whole(full):
+        # A summary is read where there is one: it is small, and results may be large.
+        if self.store.whole(full) and (whole or not self.store.whole(self.store.record(tried.key))):
             assert full is not None
             return attempt.summary(self.store.open("objects", full.content))
-        tried = _part_of(made, self.step)
         build = partial(self._build, made, self.work(tried.key), attempt, at_once)
         record, _ = get_or_build(
             self.store, tried, build, work=self.work(tried.key), waiting=self.waiting, forced=whole

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from assets.model.validation import SUMMARY, better
+from assets.model.recipe import better
+from assets.model.validation import SUMMARY
 
 
 def test_the_best_epoch_has_the_lowest_loss_or_the_highest_of_any_other_metric() -> None:

@@ -107,6 +107,15 @@ def test_the_result_is_said_first_beside_the_training_as_it_is_configured(write:
     assert (
         "was not tried: its values are not in the space. Validation side, lower is better; mean over 3 seeds." in said
     )
+    # The best may be the first and still not be the configured one, which a search that was killed may have later.
+    said = str(Texts(write(best=1, present={**PRESENT, "training.epochs": 3})))
+    assert "was not tried: its values are not in the space." in said
+    other = {**PRESENT, "training.epochs": 9}
+    said = str(Texts(write([{**trial(1, 0.5), "settings": other}, {**trial(2, 0.6), "settings": PRESENT}], 1)))
+    assert "The training as it is configured (trial 2) has 0.6000." in said
+    failed = {**trial(1, 0.5), "outcome": "failed", "score": None, "measured": None, "why": "it is nan"}
+    said = str(Texts(write([{**failed, "settings": PRESENT}, {**trial(2, 0.6), "settings": other}], 2)))
+    assert "The training as it is configured (trial 1): failed." in said
 
 
 def test_the_best_settings_can_be_pasted(write: Write) -> None:
