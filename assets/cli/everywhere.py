@@ -10,6 +10,7 @@ import lzma
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -96,23 +97,23 @@ def forms(text: str) -> set[str]:
 
 
 def _written(text: str) -> Iterator[str]:
+    from jinja2.utils import htmlsafe_json_dumps
+
     for escaped in (True, False):
-        plain = json.dumps(text, ensure_ascii=escaped)[1:-1]
-        yield plain
-        # As Jinja writes JSON into a page.
-        for character in "<>&'":
-            plain = plain.replace(character, f"\\u{ord(character):04x}")
-        yield plain
+        yield json.dumps(text, ensure_ascii=escaped)[1:-1]
+        yield str(htmlsafe_json_dumps(text, dumps=partial(json.dumps, ensure_ascii=escaped)))[1:-1]
     yield from _html(text)
     yield text.replace('"', '""')  # as CSV
 
 
 def _html(text: str) -> Iterator[str]:
     """A text as Python's `html` writes it, with quotes and without, as Jinja does, and as Vega does."""
+    from markupsafe import escape
+
     yield html.escape(text, quote=False)
     quoted = html.escape(text)
     yield quoted
-    yield quoted.replace("&quot;", "&#34;").replace("&#x27;", "&#39;")
+    yield str(escape(text))
     yield quoted.replace("&#x27;", "'")
 
 

@@ -25,7 +25,7 @@ from assets.cli.ruling import RULINGS_LOCK
 from assets.cli.scrubbing import Words, scrub, still_in
 from assets.cli.successors import Successors
 from assets.cli.trace import Wanted, find_rows, names_of
-from assets.cli.tracked import Tracked, scrub_tracked
+from assets.cli.tracked import scrub_tracked
 from assets.config.home import pipeline_folder
 from assets.errors import ConfigurationError, StoreError, TransientError
 from assets.release import log
@@ -175,7 +175,7 @@ class _Forgetting:
         models = self._log(shards, words, found)
         self._rulings(words)
         changed = self._change(files, words)
-        tracked = self._tracked(words)
+        tracked = self._tracked(words, before)
         self._references(shards, words, found)
         self._remove(shards, found)
         certificate = self._certificate(before, changed, tracked, models, words)
@@ -247,13 +247,22 @@ class _Forgetting:
                 done[str(path)] = "rewritten" if self._scrubbed(path, words) else "left: its format is not understood"
         return done
 
-    def _tracked(self, words: Words) -> Tracked:
-        """Take words out of an MLflow that somebody has set up; without one, its files are those of `_files`."""
+    def _tracked(self, words: Words, before: dict[str, Any]) -> list[str]:
+        """Take words out of an MLflow that somebody has set up; without one, its files are those of `_files`.
+
+        Returns:
+            What holds some still. What is changed goes into `before` first.
+        """
         home = self.runner.home
         if home.artifact_root is not None or not (words.texts or words.row_ids):
-            return Tracked()
+            return []
         names = sorted({registered_name(pipeline, each) for each, pipeline in held.logs(self.runner.store)})
-        return scrub_tracked(home.tracking_uri, names, words)
+
+        def changing(what: str) -> None:
+            before["tracked"] = sorted({*before["tracked"], what})
+            self._write_found(before)
+
+        return scrub_tracked(home.tracking_uri, names, words, changing)
 
     @staticmethod
     def _scrubbed(path: Path, words: Words) -> bool:
@@ -304,6 +313,7 @@ class _Forgetting:
             "records": found.records,
             "references": sorted(found.references),
             "files": [str(path) for path in files],
+            "tracked": [],
         }
         earlier = held.found_before(self.runner.store, self.request.name) or {}
         for name, value in told.items():
@@ -311,8 +321,11 @@ class _Forgetting:
                 told[name] = sorted({*value, *earlier.get(name, ())})
             else:
                 told[name] = max(value, earlier.get(name, 0))
-        self.runner.store.storage.replace(f"forgotten/{self.request.name}.found.json", canonical_json(told))
+        self._write_found(told)
         return told
+
+    def _write_found(self, told: Mapping[str, Any]) -> None:
+        self.runner.store.storage.replace(f"forgotten/{self.request.name}.found.json", canonical_json(told))
 
     def _log(self, shards: held.Shards, words: Words, found: held.Found) -> list[dict[str, Any]]:
         """Append to every promotion log that names any of it which models are marked, and what stands for it now."""
@@ -410,7 +423,7 @@ class _Forgetting:
         self,
         before: Mapping[str, Any],
         changed: Mapping[str, str],
-        tracked: Tracked,
+        tracked: Sequence[str],
         models: list[dict[str, Any]],
         words: Words,
     ) -> dict[str, Any]:
@@ -427,12 +440,12 @@ class _Forgetting:
             "key": fields["key"],
             "hashes": fields["hashes"],
             "ids": fields.get("ids", []),
-            "removed": {**before, "tracked": tracked.changed},
+            "removed": before,
             "models": models,
             "remains": {
                 "store": held.remaining(self.runner.store, words),
                 "files": sorted(still),
-                "tracked": tracked.left,
+                "tracked": tracked,
                 "sources": self._sources(words),
             },
         }

@@ -24,7 +24,7 @@ from assets.store.links import linked, read_links
 from assets.store.listing import parse_record, read_files
 from assets.store.storage import LocalStorage
 from assets.store.store import Kind, Record, Store
-from assets.store.tables import among, as_ids, from_hexadecimal, hexadecimal, read_tables
+from assets.store.tables import among, as_ids, columns_in, from_hexadecimal, hexadecimal, read_tables
 
 Mask = npt.NDArray[np.bool_]
 TEXTS = ("rows.feather", "ids.feather")
@@ -107,7 +107,11 @@ def shards_of(store: Store, pipeline: str) -> list[Path]:
         if each == pipeline:
             for digest in named_by_logs(entry.fields for entry in store.log(environment, pipeline)):
                 named.update(known.get(digest, {}).get("links", ()))
-    return [shard for shard in shards(store) if shard.name in named]
+    return [
+        store.open("objects", digest, reading=False)
+        for digest, manifest in known.items()
+        if digest in named and set(TEXTS) <= manifest["files"].keys()
+    ]
 
 
 def ids_of(shards: Iterable[Path], column: str, row_ids: Iterable[str]) -> set[str]:
@@ -132,18 +136,13 @@ def texts_with(shards: Iterable[Path], column: str, ids: set[str]) -> set[str]:
 def _columns(shards: Iterable[Path], column: str) -> Iterator[tuple[Path, pa.ChunkedArray]]:
     """A column of those shards that have it."""
     for shard in shards:
-        with pa.memory_map(str(shard / "rows.feather")) as source:
-            there = column in pa.ipc.open_file(source).schema.names
-        if there:
+        if column in columns_in(shard, "rows.feather"):
             yield shard, read_tables([shard], "rows.feather", [column])[column]
 
 
 def is_labelled(shard: Path) -> bool:
     """Whether it is a shard of labelled rows as they were parsed, with the file and line of each."""
-    if not (shard / "places.feather").is_file():
-        return False
-    with pa.memory_map(str(shard / "rows.feather")) as source:
-        return "label" in pa.ipc.open_file(source).schema.names
+    return (shard / "places.feather").is_file() and "label" in columns_in(shard, "rows.feather")
 
 
 def look_at_shards(store: Store, key: bytes, hashes: frozenset[str]) -> Shards:

@@ -15,36 +15,29 @@ WEIGHTS = ("model", "components")
 """Folders of a logged model with weights and tokenizer, which forgetting does not change."""
 
 
-@dataclass
-class Tracked:
-    """What became of texts in MLflow.
-
-    Attributes:
-        changed: what held any of them, and holds none now.
-        left: what holds some still.
-    """
-
-    changed: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-
-
-def scrub_tracked(tracking_uri: str, names: Iterable[str], words: Words) -> Tracked:
+def scrub_tracked(
+    tracking_uri: str, names: Iterable[str], words: Words, changing: Callable[[str], object]
+) -> list[str]:
     """Take words out of runs, logged models and versions, deleted runs too.
 
     Args:
         tracking_uri: of MLflow.
         names: of registered models; the experiments of their runs are called the same.
         words: what is to go.
+        changing: told of each place that holds some, before it is changed: whoever is killed has written it down.
+
+    Returns:
+        What holds some still.
 
     Raises:
         TransientError: if MLflow cannot be reached.
         FreshtuneError: if it refuses.
     """
     with speaking(tracking_uri) as client, environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
-        scrubber = _Scrubber(client, tracking_uri, words)
+        scrubber = _Scrubber(client, tracking_uri, words, changing)
         for name in names:
             scrubber.clean(name)
-    return scrubber.done
+    return scrubber.left
 
 
 @dataclass
@@ -52,7 +45,8 @@ class _Scrubber:
     client: Any
     uri: str
     words: Words
-    done: Tracked = field(default_factory=Tracked)
+    changing: Callable[[str], object]
+    left: list[str] = field(default_factory=list)
 
     def clean(self, name: str) -> None:
         from mlflow.entities import ViewType
@@ -72,7 +66,7 @@ class _Scrubber:
         where = f"run {run_id}"
         self._tags(run.data.tags, where, lambda key, value: self.client.set_tag(run_id, key, value))
         # What MLflow keeps of parameters cannot be changed.
-        self.done.left += [
+        self.left += [
             self._said(f"{where}, parameter {key}")
             for key, value in run.data.params.items()
             if self._without(value) != value
@@ -112,14 +106,14 @@ class _Scrubber:
             lambda key, value: self.client.set_model_version_tag(name, version.version, key, value),
         )
         if (after := self._without(version.description or "")) != (version.description or ""):
+            self.changing(self._said(f"{where}, description"))
             self.client.update_model_version(name, version.version, description=after)
-            self.done.changed.append(self._said(f"{where}, description"))
 
     def _tags(self, tags: dict[str, str], where: str, put: Callable[[str, str], Any]) -> None:
         for key, value in tags.items():
             if (after := self._without(value)) != value:
+                self.changing(self._said(f"{where}, tag {key}"))
                 put(key, after)
-                self.done.changed.append(self._said(f"{where}, tag {key}"))
 
     def _artifacts(
         self,
@@ -135,10 +129,10 @@ class _Scrubber:
                 if not self.words.holding(local):
                     continue
                 if scrub(local, self.words):
+                    self.changing(self._said(f"{where}, {path}"))
                     put(str(local), path.rpartition("/")[0] or None)
-                    self.done.changed.append(self._said(f"{where}, {path}"))
                 else:
-                    self.done.left.append(self._said(f"{where}, {path}"))
+                    self.left.append(self._said(f"{where}, {path}"))
 
     def _without(self, value: str) -> str:
         return self.words.without_spelt(self.words.without(value))

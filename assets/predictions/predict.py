@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.cleaned import MASKING
 from assets.errors import DataError
 from assets.evaluation.decisions import Decisions, read
 from assets.predictions import scoring
-from assets.predictions.rows import SCORES, SHARDS, answered
+from assets.predictions.rows import SCORES, SHARDS, chosen_of
 from assets.predictions.unlabelled import NAME, renamed
 from assets.raw.kinds import format_of
 from assets.raw.rows import files_of
@@ -185,10 +184,11 @@ def _scored(build: Build, parsed: Sequence[tuple[Part, int]], model: str, given:
 def _account(shards: Sequence[Shard], decisions: Decisions, labels: Sequence[str]) -> Measurements:
     """Every line that was read, by what became of it, and distinct rows by label."""
     told = dict.fromkeys(("read", "predicted", "without_text", "rejected"), 0)
+    columns = []
     for shard in shards:
         row = read_tables([shard.rows.content], "places.feather", ["row"])["row"].to_numpy()
-        has_answer = read_tables([shard.scores.content], "scores.feather")["scores"].is_valid().to_numpy()
-        of_rows = has_answer[row[row >= 0]]
+        columns.append(read_tables([shard.scores.content], "scores.feather")["scores"])
+        of_rows = columns[-1].is_valid().to_numpy()[row[row >= 0]]
         told["read"] += shard.names * sum(lines for _, lines in files_of(shard.rows.content))
         told["predicted"] += shard.names * int(of_rows.sum())
         told["without_text"] += shard.names * int((~of_rows).sum())
@@ -198,10 +198,10 @@ def _account(shards: Sequence[Shard], decisions: Decisions, labels: Sequence[str
     if not shards:
         return {**told, "rows": 0, "labels": {}}
     firsts = firsts_in_order(as_ids(read_tables(_rows(shards), "ids.feather")["row_id"]))
-    scores = read_tables([shard.scores.content for shard in shards], "scores.feather")["scores"].take(firsts)
-    predicted = answered(scores, decisions, labels)["predicted"]
-    counts = {each["values"]: each["counts"] for each in pc.value_counts(predicted.drop_null()).to_pylist()}
-    return {**told, "rows": len(firsts), "labels": dict(Counter(counts).most_common())}
+    scores = pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type).take(firsts)
+    _, chosen = chosen_of(scores, decisions, labels)
+    counts = Counter(labels[at] for at in chosen.tolist())
+    return {**told, "rows": len(firsts), "labels": dict(counts.most_common())}
 
 
 def _rows(shards: Sequence[Shard]) -> list[Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from assets.errors import DataError
@@ -67,14 +68,27 @@ def answered(scores: pa.ChunkedArray, decisions: Decisions, labels: Sequence[str
         labels: names of the labels.
     """
     there = scores.is_valid().to_numpy()
-    flat = scores.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    calibrated = decisions.calibrated(flat.reshape(-1, len(labels)))
-    chosen = decisions.chosen(calibrated, labels)
+    calibrated, chosen = chosen_of(scores, decisions, labels)
     table = pa.table(
         {
             "predicted": pa.array(list(labels), pa.string()).take(pa.array(chosen)),
             "confidence": pa.array(calibrated[np.arange(len(chosen)), chosen], pa.float64()),
-            "scores": pa.array(calibrated.tolist(), pa.list_(pa.float64())),
+            "scores": listed(calibrated),
         }
     )
     return table.take(pa.array(np.cumsum(there) - 1, mask=~there))
+
+
+def chosen_of(
+    scores: pa.ChunkedArray, decisions: Decisions, labels: Sequence[str]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Calibrated scores of the rows that have any, shape [rows, labels], and the place of the label chosen for each."""
+    flat = scores.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    calibrated = decisions.calibrated(flat.reshape(-1, len(labels)))
+    return calibrated, decisions.chosen(calibrated, labels)
+
+
+def listed(scores: npt.NDArray[np.float64]) -> pa.Array:
+    """Scores, shape [rows, labels], as a column of lists."""
+    flat = pa.array(scores.ravel(), pa.float64())
+    return pa.FixedSizeListArray.from_arrays(flat, scores.shape[1]).cast(pa.list_(pa.float64()))

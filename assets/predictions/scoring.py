@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from assets.cleaned.normalise import Form, normalised
 from assets.evaluation.predict import load, predict
+from assets.predictions.rows import listed
 from assets.store.digests import write_json
 from assets.store.tables import read_tables, write_table
 
@@ -54,7 +55,7 @@ def score(build: Build, *, unicode: Form | None, whitespace: bool, mask_pii: Seq
     distinct = encoded.dictionary.to_pylist()
     labels = list(predictor.labels)
     found = predict(predictor, distinct, build.progress)[1] if distinct else np.empty((0, len(labels)))
-    scores = pa.table({"scores": pa.array(found.tolist(), pa.list_(pa.float64()))})
+    scores = pa.table({"scores": listed(found)})
     # Place of each row among the texts; null where it has none.
     place = np.full(len(texts), -1, np.int64)
     place[np.flatnonzero(there.to_numpy(zero_copy_only=False))] = encoded.indices.to_numpy()

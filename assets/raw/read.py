@@ -170,7 +170,7 @@ def read(
         of_test = frozen_rows(shards, ids, source.files, frozen, may_be_gone) | among(ids, stay)
         write_json(build.content / PATTERNS, frozen["files"] or [])
         measured["frozen"] = _write_frozen(build, ids, kept, of_test)
-    retained = 0 if memory.retained is None else len(shard_ids([memory.retained]))
+    retained = 0 if memory.retained is None else sizes[memory.retained]
     told = {"forgotten": left_out} if left_out and sample is None else {}
     return {**measured, **told, "renamed": renamed, "retained": retained, "remembered": len(gone)}
 

@@ -18,6 +18,7 @@ from assets.store.links import checked, linked, read_links
 from assets.store.tables import (
     Ids,
     as_ids,
+    begins,
     from_hexadecimal,
     hexadecimal,
     order_of,
@@ -146,10 +147,7 @@ class Ordered(NamedTuple):
 
     def firsts(self) -> Ordered:
         """Of equal ones the first."""
-        high, low = self.ids.T
-        new = np.ones(len(self.at), bool)
-        new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
-        return self.only(new)
+        return self.only(begins(self.ids))
 
 
 def in_order(build: Build, content: Path) -> Ordered:

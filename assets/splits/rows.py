@@ -65,7 +65,7 @@ def read_some(splits: Path, row_ids: pa.ChunkedArray) -> pa.Table:
 
     Args:
         splits: content of the step.
-        row_ids: hexadecimal, shape [rows].
+        row_ids: hexadecimal, shape [rows]; one of them at least has a side.
     """
     if _is_unsharded(splits):
         sides = [_unsharded_side(splits / "dataset" / side) for side in SIDES]
@@ -78,9 +78,10 @@ def read_some(splits: Path, row_ids: pa.ChunkedArray) -> pa.Table:
     for shard, texts in zip(linked(splits, "shards"), linked(splits, "prepared"), strict=True):
         ids = as_ids(read_tables([shard], "ids.feather")["row_id"])
         rows = np.flatnonzero(there[start : start + len(ids)] & among(ids, wanted))
-        columns = (read_tables([texts], "texts.feather", ["text"]), read_tables([shard], "rows.feather", ["label"]))
-        found.append(pa.table({name: each[name].take(rows) for each in columns for name in each.column_names}))
         start += len(ids)
+        if len(rows):
+            columns = (read_tables([texts], "texts.feather", ["text"]), read_tables([shard], "rows.feather", ["label"]))
+            found.append(pa.table({name: each[name].take(rows) for each in columns for name in each.column_names}))
     return pa.concat_tables(found)
 
 

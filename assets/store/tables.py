@@ -108,13 +108,13 @@ def order_of(ids: Ids) -> npt.NDArray[np.intp]:
 def firsts_in_order(ids: Ids) -> npt.NDArray[np.intp]:
     """Where each distinct identifier occurs first, in the order of identifiers."""
     order = order_of(ids)
-    return order[_new(ids, order)]
+    return order[begins(ids.take(order, axis=0))]
 
 
-def _new(ids: Ids, order: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    """Where in an order that sorts them another identifier begins."""
+def begins(ids: Ids) -> npt.NDArray[np.bool_]:
+    """Where in ascending identifiers another one begins."""
     new = np.ones(len(ids), dtype=bool)
-    high, low = (ids[:, half].take(order) for half in range(2))
+    high, low = ids.T
     new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
     return new
 
@@ -140,7 +140,7 @@ def distinct(ids: Ids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     if not len(ids):
         return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     order = order_of(ids)
-    new = _new(ids, order)
+    new = begins(ids.take(order, axis=0))
     firsts = order[new]
     place = np.empty(len(firsts), dtype=np.intp)
     by_place = np.argsort(firsts)

@@ -16,6 +16,7 @@ import yaml
 
 from assets.cli import forget as forgetting
 from assets.cli import held as forgotten_shards
+from assets.cli.certificates import in_words
 from assets.cli.doctor import forgotten_rows
 from assets.cli.everywhere import holding
 from assets.cli.scrubbing import Words, still_in
@@ -23,6 +24,7 @@ from assets.cli.trace import Wanted
 from assets.errors import ConfigurationError
 from assets.release import log
 from assets.release.account import row_account
+from assets.release.mlflow_access import speaking
 from assets.session import open_runner
 from assets.splits.rows import read_side, read_test_groups
 from assets.splits.rule import SIDES
@@ -355,6 +357,39 @@ def test_killed_at_any_point_the_same_command_completes_it(
         shutil.rmtree(home)
         shutil.copytree(saved, home)
     assert at > 15
+
+
+# MLflow 3.17 asks SQLAlchemy 2.1 for a strategy that goes away in 2.2.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+def test_an_mlflow_that_somebody_set_up_is_in_the_certificate_though_it_was_killed(
+    told: Project, freshtune: Freshtune, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    with speaking(uri) as client:
+        run_id = client.create_run(client.create_experiment("tiny", folder.as_uri())).info.run_id
+        client.set_tag(run_id, "note", SECRET)
+        client.set_tag(run_id, "other", f"it says {SECRET}")
+        client.log_param(run_id, "said", SECRET)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    # Its database is out of reach but for the client, as a server's is.
+    monkeypatch.setattr(forgetting, "LOCAL", "nothing://")
+    told.decide("m1")
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forgetting._Forgetting, "_references", killed)
+        with pytest.raises(Killed):
+            forgetting.forget(open_runner("tiny"), Wanted([], SECRET, None), "request 17")
+    certificate = forget(freshtune, "--text", SECRET)
+    tags = [f"{uri}: run {run_id}, tag {name}" for name in ("note", "other")]
+    assert certificate["removed"]["tracked"] == tags
+    assert certificate["remains"]["tracked"] == [f"{uri}: run {run_id}, parameter said"]
+    page = in_words(certificate)
+    assert f"- in MLflow: {tags[0]}" in page
+    assert f"- still in MLflow, which lets nobody change it: {uri}: run {run_id}, parameter said" in page
 
 
 def test_a_short_text_that_is_a_label_too(told: Project, freshtune: Freshtune) -> None:

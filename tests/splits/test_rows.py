@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import DamagedError
-from assets.splits.rows import count_new, dataset, read_side, read_sides, read_test_groups
+from assets.splits.rows import count_new, dataset, read_side, read_sides, read_some, read_test_groups
 from assets.splits.rule import SIDES
 from assets.store.code import code_pieces
 from assets.store.store import Store
+from assets.store.tables import read_tables
 from tests.tiny import make_rows, make_splits
 
 ROWS = make_rows(20, seed=0)
@@ -63,6 +64,22 @@ def test_splits_of_before_rows_lay_in_shards_are_read(tmp_path: Path) -> None:
     expect(tmp_path)
     assert read_sides(tmp_path)["side"].to_pylist() == of
     assert count_new(tmp_path, None) == len(ROWS)
+
+
+def test_of_some_rows_only_their_shards_are_unpacked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = make_splits(store, ROWS)
+    unpacked: list[str] = []
+
+    def counted(folders: Sequence[Path], file: str, columns: Sequence[str] | None = None) -> pa.Table:
+        unpacked.append(file)
+        return read_tables(folders, file, columns)
+
+    monkeypatch.setattr("assets.splits.rows.read_tables", counted)
+    found = read_some(splits, pa.chunked_array([[IDS[1]]]))
+    assert found.to_pylist() == [dict(zip(("text", "label"), ROWS[1], strict=True))]
+    # Of two shards.
+    assert unpacked.count("ids.feather") == 2
+    assert unpacked.count("texts.feather") == 1
 
 
 def test_what_is_in_one_group_with_the_test_set(store: Store) -> None:
