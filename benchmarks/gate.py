@@ -17,6 +17,7 @@ import itertools
 import json
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,15 @@ def values(table: Array) -> list[Array]:
     return [hits.sum(-1), *macro]
 
 
-def simulate(shares: tuple[float, ...], rows: int, accuracy: float, worse: float, draws: int, seed: int) -> Any:
+def simulate(
+    shares: tuple[float, ...],
+    rows: int,
+    accuracy: float,
+    worse: float,
+    draws: int,
+    seed: int,
+    metrics: Sequence[str] = METRICS,
+) -> Any:
     """Draw test sets and ask the gate's functions; shares of draws, by metric."""
     joint = population(shares, accuracy, worse)
     truths = [values(joint.sum(axis)) for axis in (2, 1)]
@@ -109,17 +118,19 @@ def simulate(shares: tuple[float, ...], rows: int, accuracy: float, worse: float
     parts, left = [], draws
     while left:
         size = min(left, max(1, AT_ONCE // joint.size))
-        parts.append(judge(random.multinomial(rows, joint.ravel(), size=size), joint.shape[0], rows, truths))
+        parts.append(judge(random.multinomial(rows, joint.ravel(), size=size), joint.shape[0], rows, truths, metrics))
         left -= size
     return {
         metric: {
             name: float(np.concatenate([part[metric][name] for part in parts]).mean()) for name in parts[0][metric]
         }
-        for metric in METRICS
+        for metric in metrics
     }
 
 
-def judge(counts: Array, labels: int, rows: int, truths: list[list[Array]]) -> dict[str, dict[str, Array]]:
+def judge(
+    counts: Array, labels: int, rows: int, truths: list[list[Array]], metrics: Sequence[str]
+) -> dict[str, dict[str, Array]]:
     """What becomes of each test set, whose rows are counted by label, new and old answer: shape [draws, labels³]."""
     tables = counts.reshape(-1, labels, labels, labels)
     drawn = np.flatnonzero(counts.any(axis=0))
@@ -130,7 +141,8 @@ def judge(counts: Array, labels: int, rows: int, truths: list[list[Array]]) -> d
     gained, lost = ((some * kept).sum(1) for kept in (right[0] & ~right[1], ~right[0] & right[1]))
     measured = [values(tables.sum(axis) / rows) for axis in (3, 2)]
     found = {}
-    for at, metric in enumerate(METRICS):
+    for metric in metrics:
+        at = METRICS.index(metric)
         truth = truths[0][at] - truths[1][at]
 
         def limits(level: float, metric: str = metric) -> tuple[Array, Array]:
@@ -210,10 +222,9 @@ def measure(draws: int) -> dict[str, Any]:
     for seed, (name, rows, accuracy, worse) in enumerate(grid, 2_000):
         if name == "twenty uneven" and rows > min(ROWS):
             continue
-        times = min(draws, UNEVEN_DRAWS) if "uneven" in name else draws
-        for metric, found in simulate(LABELS[name], rows, accuracy, worse, times, seed).items():
-            if "uneven" in name and metric == "accuracy":
-                continue
+        uneven = "uneven" in name
+        times, metrics = (min(draws, UNEVEN_DRAWS), METRICS[1:]) if uneven else (draws, METRICS)
+        for metric, found in simulate(LABELS[name], rows, accuracy, worse, times, seed, metrics).items():
             sparse = rows * (1 - accuracy) / len(LABELS[name]) < SPARSE
             cells.append(
                 {"labels": name, "rows": rows, "accuracy": accuracy, "worse": worse, "metric": metric, "sparse": sparse}
@@ -228,7 +239,7 @@ def measure(draws: int) -> dict[str, Any]:
     ]
     power = [
         {"rows": rows, "difference": difference}
-        | simulate(LABELS["balanced"], rows, 0.90, -difference, min(draws, 4_000), seed)["accuracy"]
+        | simulate(LABELS["balanced"], rows, 0.90, -difference, min(draws, 4_000), seed, ("accuracy",))["accuracy"]
         for seed, (rows, difference) in enumerate(itertools.product(ROWS, DIFFERENCES), 11_000)
     ]
     as_good = [cell for cell in sliced if not cell["harm"]]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from assets.errors import ConfigurationError, FreshtuneError
+from assets.pages.page import REPORT
 from assets.release import by_hand, log
-from assets.release.report import REPORT
 from assets.store.runner import Runner
 from assets.store.step import LogEntry
 

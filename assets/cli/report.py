@@ -12,6 +12,7 @@ from assets import session
 from assets.cli.options import Name
 from assets.cli.registered import Registered, report_of
 from assets.errors import ConfigurationError, FreshtuneError
+from assets.pages.page import REPORT
 from assets.store.runner import Runner
 
 EXAMPLES = (
@@ -19,8 +20,6 @@ EXAMPLES = (
     "freshtune report sms_spam --open",
     "freshtune report sms_spam --step search",
 )
-PAGE = "report.html"
-"""In the trace of a step that has a report."""
 
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser too.")]
 Of = Annotated[
@@ -51,7 +50,7 @@ def _of_step(runner: Runner, name: str) -> Path:
     if record is None:
         fix = f"freshtune run {runner.name} --to {name}"
         raise ConfigurationError(f"{name} was not run yet", where=runner.name, fix=fix)
-    path = runner.store.open("traces", record.trace) / PAGE
+    path = runner.store.open("traces", record.trace) / REPORT
     if not path.is_file():
         raise ConfigurationError(f"{name} has no report", where=runner.name, fix="leave out --step")
     return path

@@ -10,13 +10,10 @@ from typing import Any
 from assets.model.base import observe
 from assets.store.step import Check, Measurements, Outcome, Step
 
-LORA = ("peft",)
-"""Libraries of a training with `lora_rank`."""
-
 
 def libraries(config: Any) -> tuple[str, ...]:
     """Further libraries of the training that is configured."""
-    return () if config.training.lora_rank is None else LORA
+    return () if config.training.lora_rank is None else ("peft",)
 
 
 def _learned(measurements: Measurements, config: Any) -> Outcome:

@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from assets.orchestration.registered import registry_metadata
+from assets.pages.page import REPORT
 from assets.store.plan import Plan
 from assets.store.runner import Runner, StepResult
 from assets.store.step import Check, Outcome, Step
@@ -34,7 +35,7 @@ LONGEST_TAG = 500
 """Characters; PostgreSQL keeps an index of tags, and takes no more than 2,700 bytes into it."""
 LARGEST_PICTURE = 500_000
 """Bytes; a larger picture is only named, so that Dagster's database stays small."""
-PAGES = {"report": "report.html", "data_docs": "data_docs/index.html"}
+PAGES = {"report": REPORT, "data_docs": "data_docs/index.html"}
 TINY = 0.001
 """Numbers below are shown with three digits, wherever they begin."""
 SMALL = 10.0

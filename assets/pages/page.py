@@ -8,6 +8,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+REPORT = "report.html"
+"""Name of the page about a step's result, in its trace."""
+
 
 def frame() -> dict[str, Any]:
     """What every page has: `style`, `script`, and `script_hash` for its Content-Security-Policy."""

@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from assets.pages.page import REPORT
 from assets.release.gate import METRIC_NAMES
 from assets.release.lineage import lineage, origins, summary
 from assets.release.packaging import describe
-from assets.release.report import FOR_REGISTRY, REPORT
+from assets.release.report import FOR_REGISTRY
 from assets.store.step import Settlement
 
 TAG = "freshtune.model"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import DamagedError
-from assets.pages.page import frame
+from assets.pages.page import REPORT, frame
 from assets.release import gate
 from assets.store.code import code_digest
 from assets.store.digests import canonical_json, write_json
@@ -24,7 +24,6 @@ from assets.store.step import Build, LogEntry
 if TYPE_CHECKING:
     from assets.release.same_rows import SameRows
 
-REPORT = "report.html"
 FOR_REGISTRY = "registry.html"
 """The report as the registry gets it; older releases have none."""
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 from typing import Any
 
 from assets import model
+from assets.config.settings import with_settings
 from assets.model.base import observe
 from assets.store.step import Step
 
 
 def _libraries(config: Any) -> tuple[str, ...]:
     """Of all trainings that may be tried, so that one that is missing is told before the first."""
-    return model.LORA if "training.lora_rank" in config.search.space else model.libraries(config)
+    tried = [
+        with_settings(config, {path: value})
+        for path, dimension in config.search.space.items()
+        for _, value in dimension.values()
+    ]
+    return tuple(sorted({name for each in (config, *tried) for name in model.libraries(each)}))
 
 
 STEP = Step(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from assets.pages.page import REPORT
 from assets.search import plots
 from assets.store.digests import write_json
 
@@ -68,7 +69,7 @@ def write(
     page = _page(charts, trials, best, ordered, select_by, name)
     configured = next((trial for trial in trials if trial["settings"] == dict(present)), None)
     page |= {"pipeline": pipeline, "seeds": seeds, "configured": configured}
-    (trace / "report.html").write_text(_render(page), encoding="utf-8")
+    (trace / REPORT).write_text(_render(page), encoding="utf-8")
     _draw(trace, {chart: spec for chart, (spec, _) in charts.items()})
 
 
