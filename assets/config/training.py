@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assets.config.section import OfTheMachine, Section
 
@@ -59,3 +59,15 @@ class Training(Section):
     activation_checkpointing: Annotated[bool | None, OfTheMachine()] = None
     """Whether activations are computed again in the backward pass, which keeps less in memory for about a third more
     work; null: where the memory that is free when training begins would not do. It comes to the same."""
+    sharding: Annotated[bool | None, OfTheMachine()] = None
+    """Whether `devices` share out weights, gradients and moments, each keeping a part of them, which takes more time;
+    null: where they would not fit one GPU. See docs/devices.md."""
+
+    @model_validator(mode="after")
+    def _shared_out_among_several(self) -> Self:
+        if self.sharding and self.devices in (None, 1):
+            raise ValueError(
+                f"sharding true needs several devices, and devices is {self.devices or 'null, which is one'} "
+                "(accepted: 2 or more, or all); fix: set devices, or leave sharding out"
+            )
+        return self

@@ -72,28 +72,28 @@ def kept(model: Any, forward: Forward, tokens: TokenIds) -> tuple[float, float]:
         forward: runs it.
         tokens: of the longest text: attention on a CPU keeps more of each token the longer the text.
     """
-    one, two = (_kept(model, forward, [tokens] * count) for count in (1, 2))
-    # What does not depend on the batch, such as weights in another precision, is in both.
+    one, two = (_kept(forward, [tokens] * count) for count in (1, 2))
+    # What does not depend on the batch, such as weights, is in both.
     each = (two - one) / len(tokens)
     layers: int = model.config.num_hidden_layers
     return each, 4 * model.config.hidden_size * layers + each / layers
 
 
-def _kept(model: Any, forward: Forward, rows: Sequence[TokenIds]) -> int:
+def _kept(forward: Forward, rows: Sequence[TokenIds]) -> int:
     import torch
 
-    held: dict[int, int] = {}
+    held: dict[int, torch.UntypedStorage] = {}
 
     def hold(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        held[storage.data_ptr()] = storage.nbytes()
+        held[storage.data_ptr()] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
-        # Named, so that all of it is there until it is counted: no two have the same address.
+        # Named, so that all of it is there until it is counted. Weights that are shared out among devices are not:
+        # they are gathered again.
         logits = forward(rows)
-    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    found = sum(size for address, size in held.items() if address not in weights)
+    found = sum(storage.nbytes() for storage in held.values())
     del logits
     return found
 

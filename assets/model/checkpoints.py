@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,14 +94,21 @@ class Checkpoints:
         waited = time.monotonic() - self._last
         return self._writes and waited >= max(self._seconds, self._cost / SHARE) and not self._busy()
 
-    def save(self, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Copy everything and write it in the background; a disk that is full is said, and training goes on."""
+    def save(self, step: int, state: Mapping[str, Any], tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Copy everything and write it in the background; a disk that is full is said, and training goes on.
+
+        Args:
+            step: training steps that were done.
+            state: JSON-able.
+            tensors: taken one by one: each may be brought together from several devices for it.
+        """
         if not self._writes:
+            deque(tensors, maxlen=0)
             self.kept = step
             return
         self.wait()
         started = time.monotonic()
-        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors}
         text = json.dumps(state)
         self._writing = threading.Thread(target=self._write, args=(step, text, copies))
         self._writing.start()

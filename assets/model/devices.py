@@ -4,6 +4,8 @@ What a process computes is divided by what the whole batch weighs before it is s
 draw the same batches, reduce the same gradients and so hold the same weights; nothing is sent but gradients and a few
 numbers. Not `DistributedDataParallel`: it sums while gradients are computed, so a process that runs out of memory and
 tries again in smaller parts, or has no row of a batch, would leave the others waiting for it.
+
+Where the weights do not fit one device, `assets.model.sharding` has processes of another kind.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,22 +70,37 @@ class Devices:
             return
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
-            with _together():
+            with none_gone():
                 torch.distributed.all_reduce(flat)
             parts = torch.split(flat, [tensor.numel() for tensor in bucket])
             for tensor, summed in zip(bucket, parts, strict=True):
                 tensor.detach().copy_(summed.view_as(tensor))
 
-    def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Whether each holds for any of the processes; does not wait for a GPU."""
+    def reduce(self, gradients: Sequence[torch.Tensor], loss: torch.Tensor) -> torch.Tensor:
+        """Sum what each has computed over all processes, in place.
+
+        Returns:
+            Norm of the summed gradients, all of them together.
+        """
+        import torch
+
+        self.add([*gradients, loss])
+        return torch.nn.utils.get_total_norm(gradients)
+
+    def most(self, *numbers: float) -> tuple[float, ...]:
+        """The most that any of the processes has of each; does not wait for a GPU."""
         import torch
 
         if self.count == 1:
-            return flags
-        found = torch.tensor(flags, dtype=torch.uint8)
-        with _together():
+            return numbers
+        found = torch.tensor(numbers, dtype=torch.float64)
+        with none_gone():
             torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
-        return tuple(bool(each) for each in found.tolist())
+        return tuple(found.tolist())
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Whether each holds for any of the processes; does not wait for a GPU."""
+        return tuple(map(bool, self.most(*flags)))
 
     def joined(self, numbers: torch.Tensor, most: int) -> torch.Tensor:
         """All numbers that any process has, ascending.
@@ -98,7 +115,7 @@ class Devices:
             return numbers
         there = torch.zeros(most, dtype=torch.uint8)
         there[numbers] = 1
-        with _together():
+        with none_gone():
             torch.distributed.all_reduce(there, torch.distributed.ReduceOp.MAX)
         return there.nonzero().view(-1)
 
@@ -109,7 +126,7 @@ class Devices:
         if self.count == 1:
             return [tensor]
         found = [torch.empty_like(tensor) for _ in range(self.count)]
-        with _together():
+        with none_gone():
             torch.distributed.all_gather(found, tensor)
         return found
 
@@ -128,6 +145,34 @@ class Devices:
                 where="training.devices",
                 fix="on several machines give them a work folder that all of them see",
             )
+
+    def kept(self, weights: int) -> int:
+        """Of so many weights those that a process keeps."""
+        return weights
+
+    def in_passing(self) -> int:
+        """Bytes of weights that a process has for a while beside those that it keeps, most."""
+        return 0
+
+    def least_free(self, free: float) -> float:
+        """Bytes that are free on the device that has the least of them."""
+        return -self.most(-free)[0]
+
+    def agreed(self, *numbers: int) -> tuple[int, ...]:
+        """What a batch is run by, from what would do for this process: nobody waits for it while it runs."""
+        return numbers
+
+    def attempt(self) -> AbstractContextManager[None]:
+        """What a batch is run in: memory may run out, and it is tried again."""
+        return nullcontext()
+
+    def whole(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor of the model or its optimizer, as the first process writes it."""
+        return tensor
+
+    def fill(self, tensor: torch.Tensor, whole: torch.Tensor) -> None:
+        """Set a tensor of the model or its optimizer to what `whole` gave."""
+        tensor.detach().copy_(whole)
 
     def draw_apart(self, seed: int, step: int) -> None:
         """Let all processes but the first draw numbers of their own from here on: dropout differs between them."""
@@ -173,7 +218,7 @@ def devices_together() -> Iterator[Devices]:
 
 
 @contextmanager
-def _together() -> Iterator[None]:
+def none_gone() -> Iterator[None]:
     """End where the others are gone: what went wrong is theirs to say, and whoever started them says it."""
     try:
         yield

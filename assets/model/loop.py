@@ -20,6 +20,7 @@ from assets.model.examples import Examples
 from assets.model.memory import Parts, said_plainly
 from assets.model.mirror import Mirror
 from assets.model.recipe import Recipe, better, learning_rate_of, out_of_patience, rate_share
+from assets.model.sharding import Shards, shard, too_large
 from assets.model.stepping import Training
 from assets.model.validation import VALIDATION_TOKENS, validate
 from assets.progress import Progress
@@ -45,6 +46,7 @@ class Fitted:
         best: which of `epochs` the model was left at, counted from 0.
         pace: how fast it went, since it began or was taken up again.
         memory: how batches fitted into it.
+        sharding: whether the model was shared out among the devices.
     """
 
     steps: list[dict[str, float]]
@@ -52,6 +54,7 @@ class Fitted:
     best: int
     pace: Pace
     memory: Plan
+    sharding: bool
 
 
 def fit(
@@ -69,28 +72,32 @@ def fit(
     stopping: Callable[[], bool] = lambda: False,
     devices: Devices = ALONE,
     recompute: bool | None = None,
+    sharding: bool | None = None,
 ) -> Fitted:
-    """Train a model that is on the device, and leave it at its best epoch (the earliest of equals).
+    """Train a model, and leave it at its best epoch (the earliest of equals).
 
     Goes on from the latest checkpoint, if there is one, with the same bits as if it had never stopped.
 
     Args:
-        model: a `PreTrainedModel` with a head for the task.
+        model: a `PreTrainedModel` with a head for the task, on the CPU; it is moved. If it is shared out, the first
+            process has it at the end, on the CPU, and the others are left without weights.
         train: what is trained on.
         validation: what epochs are compared on.
         recipe: how to train.
         labels: names of the classes.
         pad_token_id: of the tokenizer.
-        device: where the model is.
+        device: that trains.
         precision: of matrix products.
         progress: where to say how far it is.
         checkpoints: of this very training: of another, they are not what it would come to.
         stopping: asked after each step whether to save and stop.
         devices: that train together; each calls this with the same arguments.
         recompute: whether activations are computed again in the backward pass; None: where memory is short.
+        sharding: whether several devices share out the model; None: where it does not fit one GPU.
 
     Raises:
-        ConfigurationError: memory does not suffice, or activations cannot be computed again.
+        ConfigurationError: memory does not suffice, activations cannot be computed again, or the model cannot be
+            shared out.
         DataError: a loss is not finite.
         TransientError: `stopping` said so; the next run goes on.
     """
@@ -99,13 +106,18 @@ def fit(
     pace = Pace()
     with said_plainly(), ExitStack() as stack:
         reason = _why_padded(model, device, precision)
-        mirror, casting = _mirror(model, device, precision, padded=reason is not None)
+        trained, devices = _placed(model, sharding, device, precision, devices)
+        sharded = isinstance(devices, Shards)
+        if sharded:
+            progress.message(f"weights, gradients and moments are shared out among {devices.count} devices")
+        mirror, casting = _mirror(trained, device, precision, padded=reason is not None, sharded=sharded)
         forward = stack.enter_context(_forward(mirror.stand_in, pad_token_id, pace, progress, reason))
-        touched = stack.enter_context(_touched(mirror, recipe)) if device.type == "cpu" else None
+        by_rows = device.type == "cpu" and not sharded
+        touched = stack.enter_context(_touched(mirror, recipe)) if by_rows else None
         if device.type == "cpu":
             stack.enter_context(fast_dropout(mirror.stand_in))
-        exactly = forward if mirror.stand_in is model else stack.enter_context(unpadded(model, pad_token_id))
-        judging = _judging(exactly, device, casting)
+        exactly = forward if mirror.stand_in is trained else stack.enter_context(unpadded(trained, pad_token_id))
+        judging = _judging(exactly, device, casting, sharded=sharded)
         training = Training(
             mirror,
             train,
@@ -119,7 +131,7 @@ def fit(
             progress=progress,
             pace=pace,
         )
-        pace.parameters = sum(module.weight.numel() for module in model.modules() if isinstance(module, Linear))
+        pace.parameters = sum(module.weight.numel() for module in trained.modules() if isinstance(module, Linear))
         pace.peak = peak(device, precision)
         memory = training.settle(recompute)
         if memory.again:
@@ -137,9 +149,10 @@ def fit(
                 _tell(progress, epoch)
             pace.resuming = time.perf_counter() - resuming
         _train(training, judging, validation, labels, progress, checkpoints, stopping)
-        model.load_state_dict(training.best)
+        if devices.first or not sharded:
+            model.load_state_dict(training.best, assign=sharded)
     curve, state = training.curve, training.state
-    return Fitted(curve.points, state.epochs, state.best, pace, memory)
+    return Fitted(curve.points, state.epochs, state.best, pace, memory, sharded)
 
 
 def _why_padded(model: Any, device: torch.device, precision: Precision) -> str | None:
@@ -149,9 +162,21 @@ def _why_padded(model: Any, device: torch.device, precision: Precision) -> str |
     return why_padded(model)
 
 
-def _judging(forward: Forward, device: torch.device, casting: Callable[[], AbstractContextManager[None]]) -> Forward:
-    """What epochs are judged by: on a GPU as training runs, since its attention takes no float32; else as it is."""
-    if device.type != "cuda":
+def _placed(
+    model: Any, sharding: bool | None, device: torch.device, precision: Precision, devices: Devices
+) -> tuple[Any, Devices]:
+    """The model on the device, or this device's part of it; and those that train it, who know which."""
+    if devices.count > 1 and (too_large(model, device, devices) if sharding is None else sharding):
+        shards = shard(model, device, precision, devices)
+        return shards.model, shards
+    return model.to(device), devices
+
+
+def _judging(
+    forward: Forward, device: torch.device, casting: Callable[[], AbstractContextManager[None]], *, sharded: bool
+) -> Forward:
+    """What epochs are judged by: as it is, but as training runs where attention (on a GPU) or weights are bfloat16."""
+    if device.type != "cuda" and not sharded:
         return forward
 
     def within(rows: Sequence[TokenIds]) -> torch.Tensor:
@@ -181,12 +206,13 @@ def _forward(model: Any, pad_token_id: int, pace: Pace, progress: Progress, reas
 
 
 def _mirror(
-    model: Any, device: torch.device, precision: Precision, *, padded: bool
+    model: Any, device: torch.device, precision: Precision, *, padded: bool, sharded: bool
 ) -> tuple[Mirror, Callable[[], AbstractContextManager[None]]]:
     """What runs in training, and the context that it runs in."""
     # Models that are padded may have parts that expect float32, which autocast knows about.
     if device.type == "cpu" and precision == "bf16" and not padded:
-        return Mirror.in_bf16(model), nullcontext
+        # Of what is shared out, weights are gathered in bfloat16.
+        return Mirror(model, model) if sharded else Mirror.in_bf16(model), nullcontext
     return Mirror(model, model), partial(autocast, device, precision)
 
 
@@ -220,7 +246,7 @@ def _train(
 ) -> None:
     recipe, state, curve, pace = training.recipe, training.state, training.curve, training.pace
     every, devices = math.ceil(training.steps / REPORTS), training.devices
-    parts = Parts(validation.tokens, progress, VALIDATION_TOKENS)
+    parts = Parts(validation.tokens, progress, VALIDATION_TOKENS, devices)
 
     def save() -> None:
         checkpoints.save(curve.step, *training.saved())
@@ -263,7 +289,8 @@ def _train(
             if state.epoch == 0 or better(found, state.epochs[state.best], recipe.select_by):
                 state.best = state.epoch
                 training.best = {
-                    name: tensor.detach().cpu().clone() for name, tensor in training.model.state_dict().items()
+                    name: devices.whole(tensor.detach()).cpu().clone()
+                    for name, tensor in training.model.state_dict().items()
                 }
             state.epoch, state.batch = state.epoch + 1, 0
             training.epoch_order = training.order.get_state()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from assets.errors import ConfigurationError
+from assets.model.devices import ALONE, Devices
 from assets.model.examples import micro_batches
 from assets.progress import Progress
 from assets.tasks.inputs import TokenIds
@@ -45,22 +46,27 @@ class Parts:
         tokens: of each row.
         progress: told when memory ran out.
         most: tokens in a part, as long as memory suffices.
+        devices: that run rows together, each its own.
 
     Attributes:
         most: tokens in a part; falls when memory runs out.
     """
 
-    def __init__(self, tokens: Sequence[TokenIds], progress: Progress, most: float = math.inf) -> None:
-        self._tokens, self._progress, self.most = tokens, progress, most
+    def __init__(
+        self, tokens: Sequence[TokenIds], progress: Progress, most: float = math.inf, devices: Devices = ALONE
+    ) -> None:
+        self._tokens, self._progress, self.most, self._devices = tokens, progress, most, devices
 
     def run(
-        self, rows: list[int], compute: Callable[[list[list[int]]], T], again: Callable[[], None] = lambda: None
+        self, rows: list[int], compute: Callable[[list[list[int]], int], T], again: Callable[[], None] = lambda: None
     ) -> T:
         """Compute something of rows, given in parts.
 
         Args:
-            rows: positions of rows.
-            compute: what to do; called again with smaller parts as long as memory runs out.
+            rows: positions of rows; may be none where several devices run a batch together.
+            compute: what to do with parts, and how often the model is to be run beside that for nothing: without a row
+                once, and where weights are shared out as often as it takes to run it as often as all others. Called
+                again with smaller parts as long as memory runs out.
             again: called before that, to undo what the failed try has done.
 
         Raises:
@@ -69,12 +75,14 @@ class Parts:
         import torch
 
         while True:
-            parts = micro_batches(rows, self._tokens, self.most)
-            most = max(sum(len(self._tokens[at]) for at in part) for part in parts)
+            parts = micro_batches(rows, self._tokens, self.most) if rows else []
+            most = max((sum(len(self._tokens[at]) for at in part) for part in parts), default=0)
+            runs, most, divisible = self._devices.agreed(len(parts), most, len(parts) < len(rows))
             try:
-                return compute(parts)
+                with self._devices.attempt():
+                    return compute(parts, max(1, runs) - len(parts))
             except torch.OutOfMemoryError as error:
-                if len(parts) == len(rows):
+                if not divisible:
                     raise _too_little(f"one text of {most} tokens", error) from error
             # Not before: the error holds what the failed try had in memory.
             self.most = min(self.most, most) // 2

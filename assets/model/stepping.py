@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import ConfigurationError
@@ -26,6 +25,9 @@ from assets.tasks.unpadded import Forward
 
 if TYPE_CHECKING:
     import torch
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""First and second moment of a weight, as `torch.optim.AdamW` calls them."""
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Training:
         self.state = State()
         self.curve = Curve(classes, recipe.batch_size)
         self.best: dict[str, torch.Tensor] = {}
-        self.parts = Parts(train.tokens, progress)
+        self.parts = Parts(train.tokens, progress, devices=devices)
 
     def settle(self, wanted: bool | None) -> Plan:
         """Settle how batches fit into memory, before the first step.
@@ -117,16 +119,17 @@ class Training:
             trained += self.touched.weight.numel()
         weights = sum(parameter.numel() for parameter in self.model.parameters())
         largest = tokens[-math.ceil(self.recipe.batch_size / self.devices.count) :]
+        free = free_memory(self.device, self.devices.kept(trained), self.devices.kept(weights), self.devices.count)
         found = plan(
             each,
             layer,
             len(largest) * len(largest[-1]) if self.padded else sum(map(len, largest)),
-            free_memory(self.device, trained, weights, self.devices.count),
+            self.devices.least_free(free - self.devices.in_passing()),
             wanted,
             possible=possible,
         )
         if found.most is not None:
-            self.parts = Parts(self.train.tokens, self.progress, found.most)
+            self.parts.most = found.most
         return found
 
     def epoch(self) -> Iterator[list[int]]:
@@ -147,8 +150,7 @@ class Training:
         gradients = self.mirror.gradients()
         if self.touched is not None:
             gradients += self.touched.collect(self._joined)
-        self.devices.add([*gradients, loss])
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = self.devices.reduce(gradients, loss)
         # Left to the optimizer, as gradient scaling leaves it: no pass of its own over the gradients, nothing waits for
         # the device, and a step whose gradient is not finite leaves the weights alone.
         divisor = (norm / self.recipe.max_gradient_norm).clamp(min=1.0)
@@ -174,10 +176,13 @@ class Training:
     def _gradients(self, batch: list[int]) -> torch.Tensor:
         """Gradients of this device's share of a batch, in as few parts as memory allows; what it adds to the loss."""
         mine = self.devices.share(batch, [len(self.train.tokens[at]) for at in batch])
-        # Divided by what the whole batch weighs, so that unequal parts count as what they are. Without a row, one is
-        # computed and counts nothing: so there are gradients of the same weights everywhere.
-        weight = total_weight(self.train.targets[batch], self.of_classes) if mine else math.inf
+        # Divided by what the whole batch weighs, so that unequal parts count as what they are.
+        weight = total_weight(self.train.targets[batch], self.of_classes)
         generators = self._generators()
+
+        def compute(parts: list[list[int]], idle: int) -> torch.Tensor:
+            # A row that counts nothing, so that there are gradients of the same weights everywhere.
+            return self._gradients_of([*((part, weight) for part in parts), *[(batch[:1], math.inf)] * idle])
 
         def again() -> None:
             self.mirror.clear()
@@ -187,13 +192,14 @@ class Training:
                 self.touched.forget()
 
         self.mirror.clear()
-        return self.parts.run(mine or batch[:1], partial(self._gradients_of, weight), again)
+        return self.parts.run(mine, compute, again)
 
-    def _gradients_of(self, weight: float, parts: list[list[int]]) -> torch.Tensor:
+    def _gradients_of(self, parts: Sequence[tuple[list[int], float]]) -> torch.Tensor:
+        """Add up the gradients of parts, each a loss divided by a weight; the sum of these losses."""
         import torch
 
         losses: list[torch.Tensor] = []
-        for part in parts:
+        for part, weight in parts:
             targets = onto(self.device, self.train.targets[part])
             with self.casting():
                 logits = self.forward([self.train.tokens[at] for at in part])
@@ -218,28 +224,40 @@ class Training:
         if "cuda" in states:
             torch.cuda.set_rng_state(states["cuda"], self.device)
 
-    def saved(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """All that is needed to go on from here: what is JSON-able, and tensors."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        for at, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{at}.{name}": tensor for name, tensor in moments.items()}
-        if self.touched is not None:
-            tensors |= {f"touched.{at}": moment for at, moment in enumerate(self.touched.moments)}
-        for name, state in self._generators().items():
-            for rank, each in enumerate(self.devices.gathered(state)):
-                tensors[f"generator.{rank}.{name}"] = each
-        tensors["order"] = self.epoch_order
-        if self.curve.noted:
-            import torch
-
-            tensors["noted"] = torch.stack(self.curve.noted)
+    def saved(self) -> tuple[dict[str, Any], Iterator[tuple[str, torch.Tensor]]]:
+        """All that is needed to go on from here: what is JSON-able, and tensors by name, to be taken one by one."""
         curve = {"step": self.curve.step, "points": self.curve.points, "rows": self.curve.rows}
         most = None if self.parts.most == math.inf else self.parts.most
-        return {"state": asdict(self.state), "curve": curve, "most": most}, tensors
+        return {"state": asdict(self.state), "curve": curve, "most": most}, self._tensors()
+
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        import torch
+
+        for name, tensor in self.model.state_dict().items():
+            yield f"model.{name}", self.devices.whole(tensor)
+        for name, tensor in self.best.items():
+            yield f"best.{name}", tensor
+        for name, weight in self.model.named_parameters():
+            for moment, tensor in zip(MOMENTS, self._moments(weight), strict=False):
+                yield f"{moment}.{name}", self.devices.whole(tensor)
+        for name, state in self._generators().items():
+            for rank, each in enumerate(self.devices.gathered(state)):
+                yield f"generator.{rank}.{name}", each
+        yield "order", self.epoch_order
+        if self.curve.noted:
+            yield "noted", torch.stack(self.curve.noted)
+
+    def _moments(self, weight: torch.Tensor) -> Sequence[torch.Tensor]:
+        """First and second moment of a weight; nothing as long as it has none."""
+        if self.touched is not None and weight is self.touched.weight:
+            return self.touched.moments
+        state = self.optimizer.state.get(weight, {})
+        return [state[moment] for moment in MOMENTS if moment in state]
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on from where another training of the same was saved."""
+        """Go on from where another training of the same was saved, on however many devices."""
+        import torch
+
         curve = state["curve"]
         self.state = State(**state["state"])
         # Other parts would come to other bits: what is free now may be more or less than it was then.
@@ -250,18 +268,18 @@ class Training:
         def under(prefix: str) -> dict[str, torch.Tensor]:
             return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
-        self.model.load_state_dict(under("model."))
+        for name, tensor in self.model.state_dict().items():
+            self.devices.fill(tensor, tensors[f"model.{name}"])
         self.mirror.refresh()
         self.best = under("best.")
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in under("optimizer.").items():
-            at, _, moment = name.partition(".")
-            moments.setdefault(int(at), {})[moment] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        if self.touched is not None:
-            for number, each in enumerate(self.touched.moments):
-                each.copy_(tensors[f"touched.{number}"])
+        for name, weight in self.model.named_parameters():
+            saved = [tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors]
+            if saved and weight.requires_grad:
+                # As `torch.optim.AdamW` begins it.
+                step = torch.tensor(float(self.curve.step), device=weight.device)
+                self.optimizer.state[weight] = {"step": step, **{each: torch.zeros_like(weight) for each in MOMENTS}}
+            for moment, whole in zip(self._moments(weight), saved, strict=True):
+                self.devices.fill(moment, whole)
         if generators := under(f"generator.{self.devices.rank}."):
             self._set_generators(generators)
         else:

@@ -52,6 +52,7 @@ def train(
     precision: Literal["auto", "bf16", "float32"],
     devices: int | Literal["all"] | None = None,
     activation_checkpointing: bool | None = None,
+    sharding: bool | None = None,
 ) -> Measurements:
     """Fine-tune the pretrained model; the arguments are the fields of `assets.config.pipeline.Training`.
 
@@ -104,7 +105,7 @@ def train(
             several = f", {together.count} processes together" if together.count > 1 else ""
             build.progress.message(f"training on {describe(device)} in {settled}{several}")
             fitted = fit(
-                model.to(device),
+                model,
                 rows,
                 validation,
                 recipe,
@@ -119,6 +120,7 @@ def train(
                 stopping=stopping,
                 devices=together,
                 recompute=activation_checkpointing,
+                sharding=sharding,
             )
         if not together.first:
             return {}
@@ -130,6 +132,7 @@ def train(
             "device": describe(device),
             "threads": torch.get_num_threads(),
             "devices": together.count,
+            "sharding": fitted.sharding,
             "precision": settled,
             "activation_checkpointing": fitted.memory.again,
             "part_tokens": fitted.memory.most,

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,9 +20,11 @@ from assets.model.checkpoints import Checkpoints
 from assets.model.devices import Devices, devices_together
 from assets.model.examples import Examples
 from assets.model.loop import fit
+from assets.model.lora import adapt
 from assets.model.recipe import Recipe
 from assets.model.stepping import Training
 from assets.progress import Progress, Sink, discard
+from assets.tasks.device import Precision
 from tests.tiny import LABELS, make_base_model, make_rows
 
 RECIPE = Recipe(
@@ -61,13 +63,13 @@ class RunsOut:
 
         self.times, computed = 0, Training._gradients_of
 
-        def gradients_of(training: Training, weight: float, parts: list[list[int]]) -> Any:
-            for part in parts:
+        def gradients_of(training: Training, parts: Sequence[tuple[list[int], float]]) -> Any:
+            for part, _ in parts:
                 if sum(len(training.train.tokens[at]) for at in part) > most:
                     self.times += 1
                     training.forward([training.train.tokens[at] for at in part]).sum().backward()  # type: ignore[no-untyped-call]
                     raise torch.OutOfMemoryError("tried to allocate 2 GiB")
-            return computed(training, weight, parts)
+            return computed(training, parts)
 
         patch(Training, "_gradients_of", gradients_of)
 
@@ -105,6 +107,9 @@ def trained(
     dropout: float = 0.0,
     stop_at: int | None = None,
     recompute: bool | None = None,
+    sharding: bool | None = None,
+    precision: Precision = "float32",
+    lora_rank: int | None = None,
     sink: Sink = discard,
     **changed: Any,
 ) -> dict[str, Any]:
@@ -122,6 +127,8 @@ def trained(
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
+    if lora_rank is not None:
+        adapt(model, lora_rank)
     progress = Progress("model", sink)
     steps = 0
 
@@ -140,17 +147,19 @@ def trained(
             labels=LABELS,
             pad_token_id=tokenizer.pad_token_id,
             device=torch.device("cpu"),
-            precision="float32",
+            precision=precision,
             progress=progress,
             checkpoints=Checkpoints(folder / "checkpoints", progress, device="cpu", writes=devices.first),
             stopping=stopping,
             devices=devices,
             recompute=recompute,
+            sharding=sharding,
         )
     except TransientError:
         return {}
     return {
-        "weights": {name: tensor.tolist() for name, tensor in model.state_dict().items()},
+        # Of a model that was shared out, the first process alone has them.
+        "weights": {name: each.tolist() for name, each in model.state_dict().items() if not each.is_meta},
         "steps": fitted.steps,
         "epochs": fitted.epochs,
         "seed": torch.initial_seed(),
@@ -159,13 +168,13 @@ def trained(
     }
 
 
-def run_pair(folder: Path) -> None:
-    """Run this module as two processes."""
+def run_pair(folder: Path, module: str = "tests.model.pair") -> None:
+    """Run a module as two processes, with a folder as its argument."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.model.pair", str(folder)]
+    command = [sys.executable, "-m", module, str(folder)]
     both = [subprocess.Popen(command, env={**os.environ, **together, "RANK": str(rank)}) for rank in range(2)]
     assert [each.wait(240) for each in both] == [0, 0]
 

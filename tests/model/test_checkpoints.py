@@ -23,7 +23,7 @@ def checkpoints(tmp_path: Path, said: list[Event]) -> Checkpoints:
 
 
 def save(checkpoints: Checkpoints, step: int) -> None:
-    checkpoints.save(step, {"epoch": step}, {"weights": torch.full((3,), float(step))})
+    checkpoints.save(step, {"epoch": step}, {"weights": torch.full((3,), float(step))}.items())
     checkpoints.wait()
 
 
@@ -45,7 +45,7 @@ def test_the_newest_comes_back_and_the_last_two_are_kept(checkpoints: Checkpoint
 
 def test_what_changes_after_saving_is_not_saved(checkpoints: Checkpoints) -> None:
     weights = torch.zeros(1000)
-    checkpoints.save(1, {}, {"weights": weights})
+    checkpoints.save(1, {}, {"weights": weights}.items())
     weights += 1
     checkpoints.wait()
 

@@ -34,11 +34,16 @@ def test_on_a_gpu_float32_is_padded(tmp_path: Path) -> None:
     assert loop._why_padded(model, torch.device("cpu"), "float32") is None
 
 
-def test_on_a_gpu_epochs_are_judged_under_autocast(tmp_path: Path) -> None:
+def test_on_a_gpu_and_shared_out_epochs_are_judged_under_autocast(tmp_path: Path) -> None:
     model = pretrained(make_base_model(tmp_path), LABELS).eval()
     casting = partial(autocast, torch.device("cpu"), "bf16")
 
     with loop._forward(model, 0, Pace(), Progress("model"), None) as forward:
-        on_gpu = loop._judging(forward, GPU, casting)
-        on_cpu = loop._judging(forward, torch.device("cpu"), casting)
-        assert (on_gpu(ROWS).dtype, on_cpu(ROWS).dtype) == (torch.bfloat16, torch.float32)
+        on_gpu = loop._judging(forward, GPU, casting, sharded=False)
+        on_cpu = loop._judging(forward, torch.device("cpu"), casting, sharded=False)
+        shared = loop._judging(forward, torch.device("cpu"), casting, sharded=True)
+        assert [each(ROWS).dtype for each in (on_gpu, on_cpu, shared)] == [
+            torch.bfloat16,
+            torch.float32,
+            torch.bfloat16,
+        ]

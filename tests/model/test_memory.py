@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ def parts(said: list[Event]) -> Parts:
     return Parts([[0] * length for length in (8, 4, 4, 2, 2)], Progress("model", said.append))
 
 
-def holding(most: int, seen: list[list[list[int]]]) -> Callable[[list[list[int]]], str]:
+def holding(most: int, seen: list[list[list[int]]]) -> Callable[[list[list[int]], int], str]:
     """Something that runs out of memory where a part has more tokens."""
     tokens = (8, 4, 4, 2, 2)
 
-    def compute(parts: list[list[int]]) -> str:
+    def compute(parts: list[list[int]], idle: int) -> str:
+        assert idle == 0
         seen.append(parts)
         if any(sum(tokens[at] for at in part) > most for part in parts):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
@@ -130,12 +131,12 @@ def test_what_a_failed_try_drew_is_drawn_again(tmp_path: Path, monkeypatch: pyte
     # The first part fails after it has drawn its dropout, and is tried again as it was.
     whole = trained(tmp_path / "whole", ALONE, dropout=0.1)
     computed = Training._gradients_of
-    failed: list[list[list[int]]] = []
+    failed: list[int] = []
 
-    def once(self: Training, weight: float, parts: list[list[int]]) -> Any:
-        loss = computed(self, weight, parts)
+    def once(self: Training, parts: Sequence[tuple[list[int], float]]) -> Any:
+        loss = computed(self, parts)
         if self.curve.step == 3 and not failed:
-            failed.append(parts)
+            failed.append(len(parts))
             raise torch.OutOfMemoryError("once")
         return loss
 
@@ -148,9 +149,9 @@ def test_what_a_failed_try_drew_is_drawn_again(tmp_path: Path, monkeypatch: pyte
     assert found["weights"] == whole["weights"]
 
 
-def _twice(rows: list[int], compute: Callable[[list[list[int]]], Any], again: Callable[[], None]) -> Any:
+def _twice(rows: list[int], compute: Callable[[list[list[int]], int], Any], again: Callable[[], None]) -> Any:
     try:
-        return compute([rows])
+        return compute([rows], 0)
     except torch.OutOfMemoryError:
         again()
-        return compute([rows])
+        return compute([rows], 0)
