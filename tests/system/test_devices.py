@@ -58,7 +58,12 @@ def build(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def train(
-    build: Build, *, signalled: int | None = None, by: Sequence[signal.Signals] = (signal.SIGKILL,), after: int = 0
+    build: Build,
+    *,
+    sharding: bool | None = None,
+    signalled: int | None = None,
+    by: Sequence[signal.Signals] = (signal.SIGKILL,),
+    after: int = 0,
 ) -> None:
     """Run the program; what is killed is a process by its rank, or what started them (-1), after a checkpoint."""
     step = Step("model", "trains", "assets.model.train:train", program="slow_program")
@@ -82,29 +87,30 @@ def train(
         assert program.wait(120) == 1
         assert not any(each.is_running() for each in processes.values())
 
-    run_program(step, build, SETTINGS, [step.function], launch)
+    run_program(step, build, {**SETTINGS, "sharding": sharding}, [step.function], launch)
 
 
 def content(build: Build) -> dict[str, bytes]:
     return {path.relative_to(build.content).as_posix(): path.read_bytes() for path in files_under(build.content)}
 
 
+@pytest.mark.parametrize("sharding", [None, True])
 def test_whichever_process_is_stopped_or_killed_it_goes_on_to_the_same_bytes(
-    build: Build, tmp_path: Path, events: list[Event], capfd: pytest.CaptureFixture[str]
+    build: Build, tmp_path: Path, events: list[Event], capfd: pytest.CaptureFixture[str], sharding: bool | None
 ) -> None:
     whole = replace(build, work=tmp_path / "whole", content=tmp_path / "content")
     for folder in (whole.work, whole.content):
         folder.mkdir()
-    train(whole)
+    train(whole, sharding=sharding)
 
     for at, rank in ((2, 1), (5, 0)):
         killed = f"process {rank} of the 2 that train together was ended by SIGKILL, so all have stopped"
         with pytest.raises(TransientError, match=killed):
-            train(build, signalled=rank, after=at)
+            train(build, sharding=sharding, signalled=rank, after=at)
     with pytest.raises(TransientError, match=STOPPED):
-        train(build, signalled=-1, by=(signal.SIGTERM,), after=8)
+        train(build, sharding=sharding, signalled=-1, by=(signal.SIGTERM,), after=8)
     events.clear()
-    train(build)
+    train(build, sharding=sharding)
 
     texts = [event["text"] for event in events if event["kind"] == "message"]
     assert any(text.startswith("going on from the checkpoint at step ") for text in texts), texts
