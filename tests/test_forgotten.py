@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import feather
 
 from assets.cli.everywhere import holding
 from assets.release import log
 from assets.session import open_runner
+from assets.tasks.loading import load_tokenizer
 from tests.grep import grep
 from tests.project import ROWS, Project
 from tests.tiny import make_rows
@@ -48,6 +50,7 @@ def forgetful(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[s
         next(text for side, text in sides if side == "test" and text in reports),
     ]
     assert all(holding([project.home], [text]) for text in texts)
+    assert len(held_as_tokens(project, texts)) == 2
     for text in texts:
         said(project, "rows", "tiny", "rule", "--forget", "--text", text, "--why", "asked for", "--json")
     return project, texts
@@ -63,9 +66,18 @@ def held(project: Project, texts: list[str]) -> list[Path]:
     return holding([project.home, project.folder / "pipelines"], texts)
 
 
+def held_as_tokens(project: Project, texts: list[str]) -> list[list[int]]:
+    """The tokens of texts that are in any table of tokens."""
+    tables = [feather.read_table(path) for path in project.home.glob("**/tokens.feather")]
+    kept = [row for table in tables for row in table["tokens"].to_pylist()]
+    wanted = load_tokenizer(project.folder / "base")(texts, truncation=True, max_length=32)["input_ids"]
+    return [row for row in wanted if row in kept]
+
+
 def test_forgotten_everywhere_and_everything_goes_on(forgetful: tuple[Project, list[str]]) -> None:
     project, texts = forgetful
     assert held(project, texts) == []
+    assert held_as_tokens(project, texts) == []
     listed = said(project, "models", "tiny", "--json")
     assert {len(each["forgotten"]) for each in listed["versions"]} == {2}
     assert all(Path(each["report"]).is_file() for each in listed["versions"])
@@ -82,6 +94,7 @@ def test_forgotten_everywhere_and_everything_goes_on(forgetful: tuple[Project, l
     assert said(project, "models", "tiny", "--json")["champion"] != before
     project.run()
     assert held(project, texts) == []
+    assert held_as_tokens(project, texts) == []
     with project.entered():
         runner = open_runner("tiny")
         entries = runner.store.log("default", "tiny")

@@ -195,21 +195,15 @@ def look(store: Store, shards: Shards, words: Words) -> Found:
     Parts of shards go whole, for they may hold digests and n-grams of texts.
     """
     records = dict(_records(store, "records"))
-    gone = set(shards.stays)
-    while more := {
-        record.content
-        for record in records.values()
-        if ":" in record.ingredients.get("step", "")
-        and record.content not in gone
-        and gone & set(record.ingredients.get("inputs", {}).values())
-    }:
-        gone |= more
+    gone = _with_parts(set(shards.stays), records.values())
     known = manifests(store, "objects")
     gone |= {
         digest
         for digest, manifest in known.items()
         if digest not in shards.every and WEIGHTS not in manifest["files"] and _holds(store, "objects", digest, words)
     }
+    # Tokens are no words that could be looked for.
+    gone = _with_parts(gone, records.values())
     while more := {
         digest for digest, manifest in known.items() if digest not in gone and gone & set(manifest.get("links", ()))
     }:
@@ -228,6 +222,19 @@ def look(store: Store, shards: Shards, words: Words) -> Found:
         records=sorted(name for name, record in records.items() if points(record)),
         references={name: record for name, record in _records(store, "references") if points(record)},
     )
+
+
+def _with_parts(objects: set[str], records: Iterable[Record]) -> set[str]:
+    """Some objects, and the parts that are made of any of them, or of such parts."""
+    parts = [record for record in records if ":" in record.ingredients.get("step", "")]
+    found = set(objects)
+    while more := {
+        part.content
+        for part in parts
+        if part.content not in found and found & set(part.ingredients.get("inputs", {}).values())
+    }:
+        found |= more
+    return found
 
 
 def _records(store: Store, folder: str) -> Iterator[tuple[str, Record]]:

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from assets.evaluation.decisions import Scores
-from assets.evaluation.predict import load, predict
-from assets.splits.rows import read_side
+from assets.evaluation.predict import load, score
 from assets.store.step import Build, Measurements
 from assets.store.tables import read_tables, write_table
+from assets.tasks.tokens import tokens_of
 
 
 class Answers(NamedTuple):
@@ -43,11 +43,12 @@ def answer_side(build: Build, *, side: str) -> Measurements:
         DataError: the model cannot be loaded.
     """
     predictor = load(build.inputs["model"] / "model")
-    texts = read_side(build.inputs["splits"], side)["text"].to_pylist()
-    _, scores = predict(predictor, texts, build.progress)
+    tokenizer = predictor.tokenizer
+    (tokens,) = tokens_of(build, [side], tokenizer, tokenizer.model_max_length)
+    scores = score(predictor, tokens, build.progress)
     columns = dict(zip(predictor.labels, np.asarray(scores, np.float64).T, strict=True))
     write_table(build.content / "scores.feather", pa.table(columns), compressed=True)
-    return {"rows": len(texts)}
+    return {"rows": len(tokens)}
 
 
 def answers(build: Build, side: str) -> Answers:

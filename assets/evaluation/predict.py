@@ -11,8 +11,9 @@ from assets.errors import DataError
 from assets.progress import Progress
 from assets.tasks import classification as task
 from assets.tasks.device import Precision, choose_device, choose_precision
-from assets.tasks.inputs import infer, tokenize
+from assets.tasks.inputs import infer
 from assets.tasks.loading import load_tokenizer
+from assets.tasks.tokens import Tokens, tokenize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +69,13 @@ def predict(
     Returns:
         The most probable label of each text, and the probabilities, shape [texts, predictor.labels].
     """
-    tokens = tokenize(predictor.tokenizer, texts, predictor.tokenizer.model_max_length)
-    with progress.bar("predicting", total=len(texts)) as advance:
+    scores = score(predictor, tokenize(predictor.tokenizer, texts, predictor.tokenizer.model_max_length), progress)
+    return [predictor.labels[at] for at in scores.argmax(axis=-1).tolist()], scores
+
+
+def score(predictor: Predictor, tokens: Tokens, progress: Progress) -> npt.NDArray[np.float64]:
+    """Probabilities of each label for tokenised texts, shape [texts, predictor.labels]."""
+    with progress.bar("predicting", total=len(tokens)) as advance:
         logits = infer(
             predictor.model,
             tokens,
@@ -77,5 +83,4 @@ def predict(
             precision=predictor.precision,
             advance=advance,
         )
-    scores = task.scores(logits)
-    return [predictor.labels[at] for at in scores.argmax(dim=-1).tolist()], scores.numpy()
+    return task.scores(logits).numpy()

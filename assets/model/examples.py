@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assets.tasks.inputs import TokenIds
+from assets.tasks.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -25,20 +25,20 @@ class Examples:
 
     row_ids: Sequence[str]
     labels: Sequence[str]
-    tokens: Sequence[TokenIds]
+    tokens: Tokens
     targets: torch.Tensor
 
 
-def micro_batches(batch: list[int], tokens: Sequence[TokenIds], most: float) -> list[list[int]]:
+def micro_batches(batch: list[int], lengths: Sequence[int], most: float) -> list[list[int]]:
     """Cut a batch into parts of at most `most` tokens, one row at least, texts of like length together."""
-    if sum(len(tokens[at]) for at in batch) <= most:
+    if sum(lengths[at] for at in batch) <= most:
         return [batch]
     parts: list[list[int]] = []
     held = 0
-    for at in sorted(batch, key=lambda at: len(tokens[at])):
-        if not parts or held + len(tokens[at]) > most:
+    for at in sorted(batch, key=lengths.__getitem__):
+        if not parts or held + lengths[at] > most:
             parts.append([])
             held = 0
         parts[-1].append(at)
-        held += len(tokens[at])
+        held += lengths[at]
     return parts

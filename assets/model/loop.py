@@ -246,7 +246,7 @@ def _train(
 ) -> None:
     recipe, state, curve, pace = training.recipe, training.state, training.curve, training.pace
     every, devices = math.ceil(training.steps / REPORTS), training.devices
-    parts = Parts(validation.tokens, progress, VALIDATION_TOKENS, devices)
+    parts = Parts(validation.tokens.lengths, progress, VALIDATION_TOKENS, devices)
 
     def save() -> None:
         checkpoints.save(curve.step, *training.saved())

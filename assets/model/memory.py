@@ -11,7 +11,6 @@ from assets.errors import ConfigurationError
 from assets.model.devices import ALONE, Devices
 from assets.model.examples import micro_batches
 from assets.progress import Progress
-from assets.tasks.inputs import TokenIds
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ class Parts:
     """Runs rows in as few parts as memory allows, and remembers how small they have to be.
 
     Args:
-        tokens: of each row.
+        lengths: tokens of each row.
         progress: told when memory ran out.
         most: tokens in a part, as long as memory suffices.
         devices: that run rows together, each its own.
@@ -53,9 +52,9 @@ class Parts:
     """
 
     def __init__(
-        self, tokens: Sequence[TokenIds], progress: Progress, most: float = math.inf, devices: Devices = ALONE
+        self, lengths: Sequence[int], progress: Progress, most: float = math.inf, devices: Devices = ALONE
     ) -> None:
-        self._tokens, self._progress, self.most, self._devices = tokens, progress, most, devices
+        self._lengths, self._progress, self.most, self._devices = lengths, progress, most, devices
 
     def run(
         self, rows: list[int], compute: Callable[[list[list[int]], int], T], again: Callable[[], None] = lambda: None
@@ -75,8 +74,8 @@ class Parts:
         import torch
 
         while True:
-            parts = micro_batches(rows, self._tokens, self.most) if rows else []
-            most = max((sum(len(self._tokens[at]) for at in part) for part in parts), default=0)
+            parts = micro_batches(rows, self._lengths, self.most) if rows else []
+            most = max((sum(self._lengths[at] for at in part) for part in parts), default=0)
             runs, most, divisible = self._devices.agreed(len(parts), most, len(parts) < len(rows))
             try:
                 with self._devices.attempt():

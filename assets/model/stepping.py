@@ -88,7 +88,7 @@ class Training:
         self.state = State()
         self.curve = Curve(classes, recipe.batch_size)
         self.best: dict[str, torch.Tensor] = {}
-        self.parts = Parts(train.tokens, progress, devices=devices)
+        self.parts = Parts(train.tokens.lengths, progress, devices=devices)
 
     def settle(self, wanted: bool | None) -> Plan:
         """Settle how batches fit into memory, before the first step.
@@ -106,10 +106,11 @@ class Training:
                 where="training.activation_checkpointing",
                 fix="leave it out: batches run in smaller parts where memory is short",
             )
-        generators, tokens = self._generators(), sorted(self.train.tokens, key=len)
+        generators, lengths = self._generators(), self.train.tokens.lengths
+        by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
         self.mirror.stand_in.train()
         with self.casting():
-            each, layer = kept(self.mirror.stand_in, self.forward, tokens[-1])
+            each, layer = kept(self.mirror.stand_in, self.forward, self.train.tokens[by_length[-1]])
         self._set_generators(generators)
         if self.touched is not None:
             self.touched.forget()
@@ -118,12 +119,12 @@ class Training:
         if self.touched is not None:
             trained += self.touched.weight.numel()
         weights = sum(parameter.numel() for parameter in self.model.parameters())
-        largest = tokens[-math.ceil(self.recipe.batch_size / self.devices.count) :]
+        largest = [lengths[at] for at in by_length[-math.ceil(self.recipe.batch_size / self.devices.count) :]]
         free = free_memory(self.device, self.devices.kept(trained), self.devices.kept(weights), self.devices.count)
         found = plan(
             each,
             layer,
-            len(largest) * len(largest[-1]) if self.padded else sum(map(len, largest)),
+            len(largest) * largest[-1] if self.padded else sum(largest),
             self.devices.least_free(free - self.devices.in_passing()),
             wanted,
             possible=possible,
@@ -135,8 +136,8 @@ class Training:
     def epoch(self) -> Iterator[list[int]]:
         """Batches of the epoch at hand that are not done yet, as positions of rows."""
         self.epoch_order = self.order.get_state()
-        lengths = [len(tokens) for tokens in self.train.tokens]
-        batches = shuffled_batches(lengths, self.recipe.batch_size, self.order, grouped=self.recipe.order == "grouped")
+        lengths, grouped = self.train.tokens.lengths, self.recipe.order == "grouped"
+        batches = shuffled_batches(lengths, self.recipe.batch_size, self.order, grouped=grouped)
         yield from batches[self.state.batch :]
 
     def update(self, batch: list[int]) -> None:
@@ -163,7 +164,7 @@ class Training:
             self.touched.step(self.curve.step, share, float(divisor))
         self.state.batch += 1
         self.pace.examples += len(batch)
-        self.pace.tokens += sum(len(self.train.tokens[at]) for at in batch)
+        self.pace.tokens += sum(self.train.tokens.lengths[at] for at in batch)
 
     def left(self) -> dict[str, float]:
         """Seconds that the steps to come will take at the pace so far."""
@@ -175,7 +176,7 @@ class Training:
 
     def _gradients(self, batch: list[int]) -> torch.Tensor:
         """Gradients of this device's share of a batch, in as few parts as memory allows; what it adds to the loss."""
-        mine = self.devices.share(batch, [len(self.train.tokens[at]) for at in batch])
+        mine = self.devices.share(batch, [self.train.tokens.lengths[at] for at in batch])
         # Divided by what the whole batch weighs, so that unequal parts count as what they are.
         weight = total_weight(self.train.targets[batch], self.of_classes)
         generators = self._generators()

@@ -19,13 +19,14 @@ from assets.model.loop import Fitted, fit
 from assets.model.lora import adapt
 from assets.model.recipe import Recipe, default_rates
 from assets.model.validation import SUMMARY
+from assets.splits.rows import read_places
 from assets.store.digests import write_json
 from assets.store.program import STOP
 from assets.store.step import Build, Measurements, Observation
 from assets.tasks import classification as task
 from assets.tasks.device import choose_device, choose_precision, describe, memory_in_use
-from assets.tasks.inputs import Side, read_side, tokenize
 from assets.tasks.loading import load_tokenizer, quiet
+from assets.tasks.tokens import tokens_of
 
 
 def train(
@@ -96,10 +97,7 @@ def train(
         order=order,
     )
     lora = None if lora_rank is None else adapt(model, lora_rank)
-    rows, validation = (
-        prepare(read_side(build.inputs["splits"], side), tokenizer, labels, max_tokens)
-        for side in ("train", "validation")
-    )
+    rows, validation = prepare(build, tokenizer, labels, max_tokens)
     with _stopping(build.work / STOP) as stopping:
         with devices_together() as together:
             several = f", {together.count} processes together" if together.count > 1 else ""
@@ -223,11 +221,16 @@ def load_base(seen: Observation, labels: Sequence[str], max_tokens: int) -> tupl
     return model, tokenizer
 
 
-def prepare(side: Side, tokenizer: Any, labels: Sequence[str], max_tokens: int) -> Examples:
-    """Tokenise one side of the splits."""
-    return Examples(
-        side.row_ids, side.labels, tokenize(tokenizer, side.texts, max_tokens), task.encode_targets(side.labels, labels)
-    )
+def prepare(build: Build, tokenizer: Any, labels: Sequence[str], max_tokens: int) -> tuple[Examples, Examples]:
+    """Rows of train and validation with their tokens, which are found where any training has made them before."""
+    sides = ("train", "validation")
+    found = []
+    for side, tokens in zip(sides, tokens_of(build, sides, tokenizer, max_tokens), strict=True):
+        rows = read_places(build.inputs["splits"], side)
+        row_ids, names = rows["row_id"].to_pylist(), rows["label"].to_pylist()
+        found.append(Examples(row_ids, names, tokens, task.encode_targets(names, labels)))
+    train, validation = found
+    return train, validation
 
 
 def _save(content: Path, model: Any, tokenizer: Any, fitted: Fitted) -> None:

@@ -40,9 +40,9 @@ def validate(
         for part in parts:
             logits[part] = forward([examples.tokens[at] for at in part]).float().cpu()
         for _ in range(idle):
-            forward(examples.tokens[:1])
+            forward([examples.tokens[0]])
 
-    mine = devices.share(range(len(examples.tokens)), [len(tokens) for tokens in examples.tokens])
+    mine = devices.share(range(len(examples.tokens)), examples.tokens.lengths)
     with torch.inference_mode():
         parts.run(mine, answer)
     # Each has the logits of its parts, and 0 for the others.

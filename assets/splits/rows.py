@@ -47,6 +47,24 @@ def read_side(splits: Path, side: str) -> pa.Table:
     return pa.table({**columns, "group": hexadecimal(groups[order]), **{name: rows[name] for name in further}})
 
 
+def read_places(splits: Path, side: str) -> pa.Table:
+    """Rows of one side without their texts: row_id (hexadecimal), label, at; in the order of row_id.
+
+    `at` is where a row lies in the shards, counted through all of them in the order of the link `prepared`.
+
+    Args:
+        splits: content of the step, with its rows in shards.
+        side: `train`, `validation` or `test`.
+    """
+    at = np.flatnonzero(read_tables([splits], OVERLAY, ["side"])["side"].to_numpy() == SIDES.index(side))
+    shards = linked(splits, "shards")
+    ids = as_ids(read_tables(shards, "ids.feather")["row_id"])[at]
+    order = order_of(ids)
+    at = at[order]
+    labels = read_tables(shards, "rows.feather", ["label"])["label"].take(at)
+    return pa.table({"row_id": hexadecimal(ids[order]), "label": labels, "at": at})
+
+
 def read_sides(splits: Path) -> pa.Table:
     """The side of every row: row_id (hexadecimal), group (its row_id), side; in the order of row_id."""
     if _is_unsharded(splits):

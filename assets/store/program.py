@@ -18,13 +18,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets import errors
 from assets.errors import ConfigurationError, FreshtuneError, StoreError, explained
 from assets.progress import Progress, Sink, discard, file_sink
 from assets.store.code import code_digest, code_pieces
-from assets.store.step import Build, Measurements, Observation, ObservedFile, Step, load
+from assets.store.step import Build, BuildPart, Measurements, Observation, ObservedFile, Step, load
+
+if TYPE_CHECKING:
+    from assets.store.store import Store
 
 PARENT = "FRESHTUNE_PARENT"
 """Environment variable with the process id that the program must not outlive; unset when a person runs it."""
@@ -87,9 +90,22 @@ def start_program(command: Sequence[str], environment: Mapping[str, str]) -> Non
 
 
 def run_program(
-    step: Step, build: Build, arguments: Mapping[str, Any], roots: Sequence[str], launcher: Launcher
+    step: Step,
+    build: Build,
+    arguments: Mapping[str, Any],
+    roots: Sequence[str],
+    launcher: Launcher,
+    store: Store | None = None,
 ) -> Measurements:
     """Run a step's function in a process of its own and return its measurements.
+
+    Args:
+        step: the step.
+        build: what its function is given.
+        arguments: its further arguments.
+        roots: where its code begins.
+        launcher: starts the program.
+        store: where the function's parts are built and found; None: it is given none.
 
     Raises:
         FreshtuneError: what the function raised.
@@ -108,6 +124,7 @@ def run_program(
         "pipeline": build.pipeline,
         "roots": list(roots),
         "code": code_digest(code_pieces(roots)),
+        "store": None if store is None else {"url": store.url, "cache": str(store.cache)},
     }
     path, progress, result = (build.work / name for name in ("spec.json", "progress.jsonl", "result.json"))
     for stale in (progress, result, build.work / STOP):
@@ -187,7 +204,8 @@ def main(together: Together | None = None) -> int:
     given = parser.parse_args()
     spec = json.loads(given.spec.read_text(encoding="utf-8"))
     if given.output is not None:
-        spec |= {part: str(given.output / part) for part in ("content", "trace", "work")}
+        # By hand nothing is written elsewhere, so there are no parts.
+        spec |= {part: str(given.output / part) for part in ("content", "trace", "work")} | {"store": None}
         for part in ("content", "trace", "work"):
             Path(spec[part]).mkdir(parents=True, exist_ok=True)
     by_hand, rank = PARENT not in os.environ, int(os.environ.get(RANK, "0"))
@@ -220,6 +238,7 @@ def _run(spec: Mapping[str, Any], sink: Sink) -> tuple[dict[str, Any], int]:
         what = "the code of this program is not the code that its spec names; its result would be recorded wrongly"
         error = {"type": "StoreError", "what": what, "where": spec["step"], "fix": "run the pipeline again"}
         return {"error": error}, 2
+    progress = Progress(spec["step"], sink)
     build = Build(
         inputs={name: Path(path) for name, path in spec["inputs"].items()},
         externals={
@@ -229,8 +248,9 @@ def _run(spec: Mapping[str, Any], sink: Sink) -> tuple[dict[str, Any], int]:
         content=Path(spec["content"]),
         trace=Path(spec["trace"]),
         work=Path(spec["work"]),
-        progress=Progress(spec["step"], sink),
+        progress=progress,
         pipeline=spec["pipeline"],
+        part=_parts(spec, progress),
     )
     try:
         measurements = load(spec["function"])(build, **spec["arguments"])
@@ -242,6 +262,17 @@ def _run(spec: Mapping[str, Any], sink: Sink) -> tuple[dict[str, Any], int]:
             raise
         return _said(told), 1
     return {"measurements": measurements}, 0
+
+
+def _parts(spec: Mapping[str, Any], progress: Progress) -> BuildPart | None:
+    """Parts of what the program makes, in the store that its spec names; they outlive it if it is killed."""
+    if spec["store"] is None:
+        return None
+    from assets.store.parts import Parts
+    from assets.store.store import Store
+
+    store = Store(spec["store"]["url"], Path(spec["store"]["cache"]))
+    return Parts(store, Path(spec["work"]).parent, progress, spec["pipeline"])
 
 
 def _said(error: FreshtuneError) -> dict[str, Any]:

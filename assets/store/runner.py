@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from assets.config.home import Home, pipeline_folder
@@ -22,7 +21,8 @@ from assets.progress import Progress, Sink, discard
 from assets.store import deciding, forgotten
 from assets.store.build import Action, by, get_or_build
 from assets.store.digests import digest_json
-from assets.store.ingredients import BEFORE, Made, Making, arguments_of, code_version, made_of, made_part, roots
+from assets.store.ingredients import BEFORE, Made, Making, arguments_of, code_version, made_of, roots
+from assets.store.parts import Parts
 from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import (
@@ -30,9 +30,7 @@ from assets.store.step import (
     Build,
     Measurements,
     Observation,
-    ObservedFile,
     Outcome,
-    Part,
     Step,
     load,
 )
@@ -453,15 +451,16 @@ class Runner:
     def context(self, step: Step, made: Made, folder: Path) -> Build:
         """What a step's function is given to build a key in a folder."""
         digests = {name: made.ingredients["inputs"][name] for name in step.inputs if name not in self._tuners(step)}
+        progress = Progress(step.name, self.sink)
         return Build(
             inputs={name: self.store.open("objects", digest) for name, digest in digests.items()},
             externals=made.externals,
             content=folder / "content",
             trace=folder / "trace",
             work=self.work(made.key),
-            progress=Progress(step.name, self.sink),
+            progress=progress,
             pipeline=self.name,
-            part=partial(self._part, step),
+            part=Parts(self.store, self.home.path / "work", progress, self.name, self._making),
             try_step=None if step.tunes is None else self._trying(step, digests),
             before=self.store.open("objects", made.ingredients["inputs"][BEFORE])
             if BEFORE in made.ingredients["inputs"]
@@ -476,7 +475,7 @@ class Runner:
     def _run(self, step: Step, made: Made, build: Build, launcher: Launcher) -> Measurements:
         if step.program is None:
             return load(step.function)(build, **made.arguments)  # type: ignore[no-any-return]
-        return run_program(step, build, made.arguments, roots(step, self.config), launcher)
+        return run_program(step, build, made.arguments, roots(step, self.config), launcher, self.store)
 
     def _trying(self, tuner: Step, inputs: Mapping[str, str]) -> Trying:
         assert tuner.tunes is not None
@@ -491,29 +490,6 @@ class Runner:
             return self._run(step, made, build, lambda command, own: self.launcher(command, {**own, **environment}))
 
         return Trying(self.store, step.name, made, call, self.work, Progress(tuner.name, self.sink).message)
-
-    def _part(
-        self,
-        step: Step,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        inputs: Mapping[str, str] = MappingProxyType({}),
-        files: Sequence[ObservedFile] = (),
-        environment: Sequence[str] = (),
-    ) -> Part:
-        part = Step(name=function, description="", function=function, inputs=tuple(inputs))
-        made = made_part(function, arguments, inputs, files, environment, self._making)
-
-        def call(folder: Path) -> Measurements:
-            build = self.context(part, made, folder)
-            build = dataclasses.replace(build, progress=Progress(step.name, self.sink))
-            return load(function)(build, **arguments)  # type: ignore[no-any-return]
-
-        waiting = Progress(step.name, self.sink).message
-        record, _ = get_or_build(self.store, made, call, work=self.work(made.key), waiting=waiting)
-        content = self.store.open("objects", record.content, reading=False)
-        return Part(content, record.content, self.store.measurements(record.trace))
 
     def settle(self, *, overwrite: bool = False) -> dict[str, Any]:
         """Bring what stands outside in line with the promotion log; returns what stands there.

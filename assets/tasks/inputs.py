@@ -1,4 +1,4 @@
-"""One side of the splits, texts as tokens, and tokens as padded batches of like length."""
+"""One side of the splits, and tokens as padded batches of like length."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.splits.rows import read_side as read_rows
 from assets.tasks.device import Precision, autocast
+from assets.tasks.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
@@ -43,22 +44,6 @@ def read_side(splits: Path, side: str) -> Side:
     """Read `train`, `validation` or `test` from the content of the step `splits`."""
     table = read_rows(splits, side)
     return Side(*(table[name].to_pylist() for name in ("row_id", "text", "label")))
-
-
-def tokenize(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> list[TokenIds]:
-    """Token numbers of each text, special tokens included, cut off after `max_tokens`."""
-    if not texts:
-        return []
-    encoded = tokenizer(
-        list(texts),
-        truncation=True,
-        max_length=max_tokens,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
-    ids: list[TokenIds] = encoded["input_ids"]
-    return ids
 
 
 def collate(rows: Sequence[TokenIds], pad_token_id: int) -> dict[str, torch.Tensor]:
@@ -114,7 +99,7 @@ def budgeted_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 def infer(
     model: Any,
-    rows: Sequence[TokenIds],
+    rows: Tokens,
     *,
     pad_token_id: int,
     budget: int | None = None,
@@ -141,7 +126,7 @@ def infer(
     # Fetched once at the end: a GPU would wait for the CPU after each batch.
     result = torch.empty(len(rows), model.config.num_labels, device=device)
     with torch.inference_mode(), autocast(device, precision):
-        for batch in budgeted_batches([len(row) for row in rows], budget or TOKENS[device.type]):
+        for batch in budgeted_batches(rows.lengths, budget or TOKENS[device.type]):
             inputs = collate([rows[at] for at in batch], pad_token_id)
             logits = model(**{name: tensor.to(device) for name, tensor in inputs.items()}).logits
             result[torch.tensor(batch, device=device)] = logits.float()

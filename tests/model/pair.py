@@ -65,7 +65,7 @@ class RunsOut:
 
         def gradients_of(training: Training, parts: Sequence[tuple[list[int], float]]) -> Any:
             for part, _ in parts:
-                if sum(len(training.train.tokens[at]) for at in part) > most:
+                if sum(training.train.tokens.lengths[at] for at in part) > most:
                     self.times += 1
                     training.forward([training.train.tokens[at] for at in part]).sum().backward()  # type: ignore[no-untyped-call]
                     raise torch.OutOfMemoryError("tried to allocate 2 GiB")
@@ -92,7 +92,7 @@ def alike(found: dict[str, Any], alone: dict[str, Any]) -> None:
 
 def examples(tokenizer: Any, count: int, seed: int) -> Examples:
     from assets.tasks.classification import encode_targets
-    from assets.tasks.inputs import tokenize
+    from assets.tasks.tokens import tokenize
 
     texts, labels = zip(*make_rows(count, seed), strict=True)
     return Examples(

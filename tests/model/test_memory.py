@@ -25,7 +25,7 @@ def said() -> list[Event]:
 
 @pytest.fixture
 def parts(said: list[Event]) -> Parts:
-    return Parts([[0] * length for length in (8, 4, 4, 2, 2)], Progress("model", said.append))
+    return Parts((8, 4, 4, 2, 2), Progress("model", said.append))
 
 
 def holding(most: int, seen: list[list[list[int]]]) -> Callable[[list[list[int]], int], str]:

@@ -14,6 +14,7 @@ from assets.model.mirror import Mirror
 from assets.model.stepping import Training
 from assets.progress import Progress
 from assets.tasks.classification import pretrained
+from assets.tasks.tokens import Tokens
 from assets.tasks.unpadded import unpadded
 from tests.model.pair import RECIPE
 from tests.tiny import LABELS, make_base_model
@@ -75,7 +76,9 @@ def test_parts_of_a_batch_add_up_in_float32(tmp_path: Path) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    train = Examples(["row"] * 512, [LABELS[0]] * 512, [[2, 7, 8, 3]] * 512, torch.zeros(512, dtype=torch.int64))
+    train = Examples(
+        ["row"] * 512, [LABELS[0]] * 512, Tokens.of([[2, 7, 8, 3]] * 512), torch.zeros(512, dtype=torch.int64)
+    )
     mirror = Mirror.in_bf16(model)
     found = []
     with unpadded(mirror.stand_in, 0) as forward:

@@ -36,10 +36,9 @@ SETTINGS: dict[str, Any] = {**ARGUMENTS, "epochs": 2, "select_by": "loss", "prec
 STEPS = 38
 
 
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("splits")
-    return make_splits(Store(str(folder / "store"), folder / "cache"), make_rows(500, seed=0))
+@pytest.fixture
+def splits(store: Store) -> Path:
+    return make_splits(store, make_rows(500, seed=0))
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +220,7 @@ def test_checkpoints_at_every_step_change_nothing(
 def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
     start: Callable[[], Build], uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:
-    build = start()
+    build, base = start(), tmp_path / "killed"
     roots = ["assets.model.train:train"]
     spec = {
         "function": roots[0],
@@ -230,18 +229,19 @@ def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
         "externals": {
             name: {**vars(seen), "files": [vars(file) for file in seen.files]} for name, seen in build.externals.items()
         },
-        "content": str(tmp_path / "content"),
-        "trace": str(tmp_path / "trace"),
-        "work": str(tmp_path / "work"),
+        "content": str(base / "content"),
+        "trace": str(base / "trace"),
+        "work": str(base / "work"),
         "step": "model",
         "pipeline": "tiny",
         "roots": roots,
         "code": code_digest(code_pieces(roots)),
+        "store": None,
     }
-    path = tmp_path / "spec.json"
-    path.write_text(json.dumps(spec), encoding="utf-8")
     for part in ("content", "trace", "work"):
-        (tmp_path / part).mkdir()
+        (base / part).mkdir(parents=True)
+    path = base / "spec.json"
+    path.write_text(json.dumps(spec), encoding="utf-8")
     # A program that saves as often as it can, and is slow enough to be killed amid its steps.
     slow = (
         "import time; from assets.model import checkpoints, curves; checkpoints.SHARE = 1e9\n"
@@ -252,7 +252,7 @@ def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
         "import sys; sys.argv[0] = 'assets.model'\n"
         "from assets.store.program import main; raise SystemExit(main())"
     )
-    held = tmp_path / "work" / "checkpoints"
+    held = base / "work" / "checkpoints"
     for wanted in (1, 12):
         program = subprocess.Popen([sys.executable, "-c", slow, str(path)])
         deadline = time.monotonic() + 60
@@ -265,4 +265,4 @@ def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
 
     subprocess.run([sys.executable, "-c", slow, str(path)], check=True)
 
-    assert content(Build(**{**vars(build), "content": tmp_path / "content"})) == uninterrupted
+    assert content(Build(**{**vars(build), "content": base / "content"})) == uninterrupted

@@ -18,6 +18,7 @@ from assets.model.mirror import Mirror
 from assets.model.stepping import Training
 from assets.progress import Progress
 from assets.tasks.classification import pretrained
+from assets.tasks.tokens import Tokens
 from tests.model.pair import RECIPE
 from tests.tiny import LABELS, make_base_model
 
@@ -47,7 +48,8 @@ def training_of(
 
 def test_what_a_batch_weighs_is_not_asked_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # On the device "meta" there are no values to read: whoever would wait for them fails.
-    train = Examples("abcd", [LABELS[0]] * 3 + [LABELS[1]], [[2, 3]] * 4, torch.tensor([0, 0, 0, 1]))
+    tokens = Tokens.of([[2, 3]] * 4)
+    train = Examples("abcd", [LABELS[0]] * 3 + [LABELS[1]], tokens, torch.tensor([0, 0, 0, 1]))
     monkeypatch.setattr(Training, "_gradients_of", lambda _, parts: parts)
     training = training_of(tmp_path, train, "meta", class_weights="balanced")
 
@@ -59,7 +61,8 @@ def test_what_a_batch_weighs_is_not_asked_of_the_device(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(("padded", "largest"), [(False, 30 + 4 + 2), (True, 3 * 30)])
 def test_padding_takes_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padded: bool, largest: int) -> None:
-    train = Examples("abcd", [LABELS[0]] * 4, [[2] * 2, [2] * 30, [2] * 1, [2] * 4], torch.zeros(4, dtype=torch.int64))
+    tokens = Tokens.of([[2] * 2, [2] * 30, [2] * 1, [2] * 4])
+    train = Examples("abcd", [LABELS[0]] * 4, tokens, torch.zeros(4, dtype=torch.int64))
     monkeypatch.setattr(stepping, "kept", lambda *_: (10.0, 1.0))
 
     found = training_of(tmp_path, train, padded=padded, batch_size=3).settle(None)

@@ -53,10 +53,9 @@ def see(folder: Path) -> dict[str, Observation]:
     return observe(SimpleNamespace(base_model=SimpleNamespace(name=str(folder), sha256=None)), Index())
 
 
-@pytest.fixture(scope="module")
-def splits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("splits")
-    return make_splits(Store(str(folder / "store"), folder / "cache"), make_rows(500, seed=0))
+@pytest.fixture
+def splits(store: Store) -> Path:
+    return make_splits(store, make_rows(500, seed=0))
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +136,9 @@ def test_the_best_epoch_is_kept_and_the_earliest_of_equals(build: Build) -> None
     from assets.model.memory import Parts
     from assets.model.validation import VALIDATION_TOKENS, validate
     from assets.tasks.classification import encode_targets, finetuned
-    from assets.tasks.inputs import read_side, tokenize
+    from assets.tasks.inputs import read_side
     from assets.tasks.loading import load_tokenizer
+    from assets.tasks.tokens import tokenize
     from assets.tasks.unpadded import unpadded
 
     # One epoch learns the toy task; at a rate that high, later ones are as good at most.
@@ -154,7 +154,7 @@ def test_the_best_epoch_is_kept_and_the_earliest_of_equals(build: Build) -> None
         side.row_ids, side.labels, tokenize(tokenizer, side.texts, 32), encode_targets(side.labels, LABELS)
     )
     with unpadded(model, tokenizer.pad_token_id) as forward:
-        parts = Parts(examples.tokens, Progress("model"), VALIDATION_TOKENS)
+        parts = Parts(examples.tokens.lengths, Progress("model"), VALIDATION_TOKENS)
         found = validate(model, forward, examples, labels=LABELS, parts=parts)
     assert found == {name: history["epochs"][history["best_epoch"] - 1][name] for name in found}
 

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import DamagedError
-from assets.splits.rows import count_new, dataset, read_side, read_sides, read_some, read_test_groups
+from assets.splits.rows import count_new, dataset, read_places, read_side, read_sides, read_some, read_test_groups
 from assets.splits.rule import SIDES
 from assets.store.code import code_pieces
+from assets.store.links import linked
 from assets.store.store import Store
 from assets.store.tables import read_tables
 from tests.tiny import make_rows, make_splits
@@ -34,6 +35,11 @@ def test_rows_are_read_from_the_shards_wherever_the_store_is(tmp_path: Path, url
     # Another machine: nothing is in its cache yet.
     splits = Store(store.url, tmp_path / "elsewhere").open("objects", digest)
     expect(splits)
+    texts = read_tables(linked(splits, "prepared"), "texts.feather")["text"]
+    for side in CUTS:
+        rows, places = read_side(splits, side), read_places(splits, side)
+        assert places.select(["row_id", "label"]) == rows.select(["row_id", "label"])
+        assert texts.take(places["at"]).to_pylist() == rows["text"].to_pylist()
     sides = read_sides(splits).to_pydict()
     assert (sides["row_id"], sides["group"]) == (IDS, IDS)
     assert sides["side"] == ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
@@ -133,13 +139,14 @@ def test_the_sides_as_a_dataset_quietly_and_without_network(
 
 
 def test_who_trains_does_not_depend_on_how_rows_came_to_be() -> None:
-    found = code_pieces(["assets.tasks.inputs:read_side"])
+    found = code_pieces(["assets.tasks.tokens:tokens_of"])
     rooms = {piece.split(".")[1] for piece in found}
     assert rooms == {"tasks", "splits", "store"}
     assert {piece for piece in found if piece.startswith("assets.splits")} == {
         "assets.splits.rows.OVERLAY",
         "assets.splits.rows._is_unsharded",
         "assets.splits.rows._unsharded_side",
+        "assets.splits.rows.read_places",
         "assets.splits.rows.read_side",
         "assets.splits.rule.SIDES",
     }

@@ -11,15 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from assets.errors import ConfigurationError, DataError, StoreError, TransientError
 from assets.progress import Event, Progress
 from assets.store import program
+from assets.store.parts import Parts
 from assets.store.program import PARENT, STOP, THREADS, cores, run_program, start_program, threads_each
 from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
+from assets.store.store import Store
 from tests.conftest import MakeBuild
+from tests.tiny import make_object
 
+PART = ("assets.splits.shard:positions", {"salt": "a"})
 ROOTS = ["assets.store.digests:digest_json"]
 
 PROGRAM = """
@@ -43,6 +48,13 @@ def work(build: Build, *, mode: str) -> Measurements:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         raise TransientError("stopped")
+    if mode == "asks":
+        assert build.part is not None
+        part = build.part(*PART, inputs={"prepared": build.inputs["words"].name})
+        (build.content / "part.txt").write_text(str(part.content))
+        return part.measurements
+    if mode == "by hand":
+        assert build.part is None
     if mode == "waits":
         (build.work / "started").touch()
         time.sleep(60)
@@ -116,6 +128,35 @@ def test_the_spec_in_the_trace_runs_by_hand(build: Build, tmp_path: Path) -> Non
     run_program(step(), build, {"mode": "works"}, ROOTS, start_program)
     spec = build.trace / "spec.json"
     command = [sys.executable, "-m", "tiny_program", str(spec), "--output", str(tmp_path / "try")]
+    subprocess.run(command, check=True, cwd=Path.cwd())
+    assert (tmp_path / "try" / "content" / "a.txt").read_text() == "before source"
+
+
+def test_a_program_makes_and_finds_parts_in_the_store_of_who_started_it(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path / "own"), tmp_path / "own-cache")
+    words = make_object(store, {"texts.feather": pa.table({"text": ["a", "b"]})})
+    build = replace(build, inputs={"words": store.open("objects", words)})
+
+    def asked() -> tuple[Measurements, Path, int]:
+        measured = run_program(step(), build, {"mode": "asks"}, ROOTS, start_program, store)
+        part = Path((build.content / "part.txt").read_text())
+        return measured, part, (part / "positions.feather").stat().st_mtime_ns
+
+    made = asked()
+    assert asked() == made
+    assert made[0] == {"rows": 2}
+    # So does whoever asks in another process.
+    monkeypatch.delattr("assets.splits.shard.positions")
+    parts = Parts(store, build.work.parent, build.progress)
+    assert parts(*PART, inputs={"prepared": words}).content == made[1]
+
+
+def test_by_hand_it_has_no_parts(build: Build, store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="ended without a result"):
+        run_program(step(), build, {"mode": "by hand"}, ROOTS, start_program, store)
+    command = [sys.executable, "-m", "tiny_program", str(build.work / "spec.json"), "--output", str(tmp_path / "try")]
     subprocess.run(command, check=True, cwd=Path.cwd())
     assert (tmp_path / "try" / "content" / "a.txt").read_text() == "before source"
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from assets.store.store import Store
 from assets.tasks.classification import pretrained
-from assets.tasks.inputs import budgeted_batches, collate, infer, read_side, shuffled_batches, tokenize
-from assets.tasks.loading import load_tokenizer
+from assets.tasks.inputs import budgeted_batches, collate, infer, read_side, shuffled_batches
+from assets.tasks.tokens import Tokens
 from tests.tiny import LABELS, make_base_model, make_rows, make_splits
 
 LENGTHS = st.lists(st.integers(min_value=1, max_value=50), min_size=1, max_size=300)
@@ -74,23 +74,12 @@ def test_infer_gives_each_row_the_logits_that_it_has_alone(tmp_path: Path) -> No
     rows = [torch.randint(5, 60, (length,), generator=generator).tolist() for length in (3, 30, 7, 7, 1)]
     done: list[int] = []
 
-    together = infer(model, rows, pad_token_id=0, budget=14, advance=done.append)
+    together = infer(model, Tokens.of(rows), pad_token_id=0, budget=14, advance=done.append)
 
-    alone = torch.cat([infer(model, [row], pad_token_id=0) for row in rows])
+    alone = torch.cat([infer(model, Tokens.of([row]), pad_token_id=0) for row in rows])
     torch.testing.assert_close(together, alone)
     assert done == [1, 2, 2]
-    assert infer(model, [], pad_token_id=0).shape == (0, 2)
-
-
-def test_texts_are_cut_off_with_their_special_tokens(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(make_base_model(tmp_path))
-
-    rows = tokenize(tokenizer, ["home prize " * 20, "urgent", "unheard-of"], max_tokens=8)
-
-    assert [len(row) for row in rows] == [8, 3, 5]
-    assert {row[0] for row in rows} == {tokenizer.cls_token_id}
-    assert {row[-1] for row in rows} == {tokenizer.sep_token_id}
-    assert tokenize(tokenizer, [], max_tokens=8) == []
+    assert infer(model, Tokens.of([]), pad_token_id=0).shape == (0, 2)
 
 
 def test_read_side_names_the_labels(store: Store) -> None:
@@ -106,7 +95,9 @@ def test_bf16_hardly_changes_logits_and_leaves_the_weights(tmp_path: Path) -> No
     model = pretrained(make_base_model(tmp_path), LABELS)
     rows = [[2, 9, 8, 3], [2, 7, 3]]
 
-    plain, fast = (infer(model, rows, pad_token_id=0, precision=precision) for precision in ("float32", "bf16"))
+    plain, fast = (
+        infer(model, Tokens.of(rows), pad_token_id=0, precision=precision) for precision in ("float32", "bf16")
+    )
 
     assert fast.dtype == plain.dtype == torch.float32
     assert not torch.equal(plain, fast)
