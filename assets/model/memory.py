@@ -34,7 +34,7 @@ def _too_little(what: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(
         f"the device has too little memory for {what}: {str(error).splitlines()[0]}",
         where="training.max_tokens",
-        fix="lower it, take a smaller base_model, or a device with more memory",
+        fix="lower it, take a smaller base_model, a device with more memory, or several (training.devices)",
     )
 
 

@@ -153,18 +153,17 @@ def shard(model: Any, device: torch.device, precision: Precision, devices: Devic
             where=FIELD,
             fix="install a later one, or leave it out if the model fits one device",
         )
-    # The same weights, which are its own when the model has no more of them.
-    part = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
-    model._apply(lambda tensor: tensor.to("meta") if isinstance(tensor, torch.nn.Parameter) else tensor)
-    layers = layers_of(part)
-    if not layers:
+    if not layers_of(model):
         raise ConfigurationError(
-            f"a {model.config.model_type} of this version of transformers has no layers that could be shared out",
+            f"{model.config.model_type} of this version of transformers has no layers that could be shared out",
             where=FIELD,
             fix="leave it out: each device keeps the whole model",
         )
+    # The same weights, which are its own when the model has no more of them.
+    part = copy.deepcopy(model, {id(weight): weight for weight in model.parameters()})
+    model._apply(lambda tensor: tensor.to("meta") if isinstance(tensor, torch.nn.Parameter) else tensor)
     # Word embeddings by themselves: they may be larger than all layers together.
-    groups = [*layers, part.get_input_embeddings()]
+    groups = [*layers_of(part), part.get_input_embeddings()]
     sizes = [sum(weight.numel() for weight in group.parameters()) for group in groups]
     rest = sum(weight.numel() for weight in part.parameters()) - sum(sizes)
     shards = Shards(devices.rank, devices.count, part, max(*sizes, rest))

@@ -103,10 +103,20 @@ def main(folder: Path) -> None:
         run("bf16", devices, precision="bf16")
         with pytest.MonkeyPatch.context() as short:
             # Different on each, as on GPUs that others use too.
-            short.setattr(stepping, "free_memory", lambda *_: 200_000.0 + 1e6 * devices.rank)
+            asked: list[int] = []
+
+            def free(_: Any, *given: int) -> float:
+                asked.extend(given)
+                return 200_000.0 + 1e6 * devices.rank
+
+            short.setattr(stepping, "free_memory", free)
             said: list[Event] = []
             run("in parts", devices, sink=said.append)
-            found["in parts"]["said"] = [event["text"] for event in said if event["kind"] == "message"]
+            told = [event["text"] for event in said if event["kind"] == "message"]
+            found["in parts"] |= {"said": told, "asked": asked}
+        with pytest.MonkeyPatch.context() as padded:
+            padded.setattr(loop, "why_padded", lambda _: "so that it is")
+            run("padded", devices)
         for what in ("forward", "backward"):
             with pytest.MonkeyPatch.context() as out:
                 times = [] if devices.first else run_out_within(out, what)

@@ -53,14 +53,23 @@ def test_two_come_to_what_one_comes_to(found: dict[str, Any], tmp_path: Path, na
     alike(found[name], alone)
 
 
-def test_each_keeps_half_of_weights_and_moments(both: list[dict[str, Any]], tmp_path: Path) -> None:
-    whole = sum(weight.numel() for weight in pretrained(make_base_model(tmp_path), LABELS).parameters())
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> int:
+    model = pretrained(make_base_model(tmp_path_factory.mktemp("whole")), LABELS)
+    return sum(weight.numel() for weight in model.parameters())
 
+
+def test_each_keeps_half_of_weights_and_moments(both: list[dict[str, Any]], weights: int) -> None:
     for each in both:
-        weights, moments = each["plain"]["kept"]
         # What has an odd number of rows is a row more on one of them.
-        assert weights == pytest.approx(4 * whole / 2, rel=0.02)
-        assert moments == pytest.approx(2 * 4 * whole / 2, rel=0.02)
+        assert each["plain"]["kept"] == [
+            pytest.approx(4 * weights / 2, rel=0.02),
+            pytest.approx(8 * weights / 2, rel=0.02),
+        ]
+
+
+def test_padded_it_comes_to_the_same(found: dict[str, Any]) -> None:
+    alike(found["padded"], found["plain"])
 
 
 def test_in_bfloat16_what_is_kept_is_float32(both: list[dict[str, Any]], found: dict[str, Any]) -> None:
@@ -71,8 +80,9 @@ def test_in_bfloat16_what_is_kept_is_float32(both: list[dict[str, Any]], found: 
     assert not torch.equal(weights, weights.bfloat16().float())
 
 
-def test_both_run_a_batch_in_as_many_parts(both: list[dict[str, Any]], found: dict[str, Any]) -> None:
+def test_both_run_a_batch_in_as_many_parts(both: list[dict[str, Any]], found: dict[str, Any], weights: int) -> None:
     alike(found["in parts"], found["plain"])
+    assert both[0]["in parts"]["asked"] == both[1]["in parts"]["asked"] == [-(-weights // 2)] * 2 + [2]
     first, second = (each["in parts"]["said"] for each in both)
     assert first == second
     assert first[0] == "weights, gradients and moments are shared out among 2 devices"
@@ -143,7 +153,7 @@ def test_a_model_without_such_layers(tmp_path: Path, monkeypatch: pytest.MonkeyP
     model = pretrained(make_base_model(tmp_path), LABELS)
     monkeypatch.setattr(sharding, "layers_of", lambda _: [])
 
-    with pytest.raises(ConfigurationError, match=r"training.sharding: a bert of .* shared out\n  fix: leave it out"):
+    with pytest.raises(ConfigurationError, match=r"training.sharding: bert of this .* shared out\n  fix: leave it out"):
         shard(model, CPU, "float32", Devices(0, 2))
 
 
