@@ -47,6 +47,7 @@ def make_object(store: Store, files: Mapping[str, Any], links: Mapping[str, Sequ
     write = {".feather": write_table, ".parquet": lambda path, table: pq.write_table(table, path), ".json": write_json}
     with store.staged() as folder:
         for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             write[Path(name).suffix](folder / name, content)
         if links is not None:
             write_links(folder, links)

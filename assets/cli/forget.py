@@ -310,7 +310,7 @@ class _Forgetting:
             "rows": len(shards.row_ids),
             "objects": sorted({*found.objects, *shards.stays}),
             "traces": found.traces,
-            "records": found.records,
+            "records": sorted({*found.records, *found.carriers}),
             "references": sorted(found.references),
             "files": [str(path) for path in files],
             "tracked": [],
@@ -332,7 +332,11 @@ class _Forgetting:
         store, fields = self.runner.store, self.request.fields
         successors = Successors(store, words, shards.stays, shards.rejected, by(), time.time())
         going: dict[Kind, set[str]] = {"objects": {*found.objects, *shards.stays}, "traces": set(found.traces)}
-        gone = {*going["objects"], *going["traces"], *(name.split("/")[2] for name in found.records)}
+        gone = {
+            *going["objects"],
+            *going["traces"],
+            *(name.split("/")[2] for name in (*found.records, *found.carriers)),
+        }
         models = []
         for environment, pipeline in held.logs(store):
             while True:
@@ -370,19 +374,25 @@ class _Forgetting:
         return models
 
     def _marked(self, entries: Sequence[LogEntry], shards: held.Shards) -> list[dict[str, Any]]:
-        found = []
+        found, sides = [], held.sides_in(self.runner.store, shards)
         for model in dict.fromkeys(entry.fields["challenger"] for entry in entries):
-            rows: dict[str, int] = {}
+            rows = held.carried(self.runner.store, model, sides)
             for splits in dict.fromkeys(each["inputs"]["splits"] for each in log.decisions(entries, model)):
-                for side, count in held.sides_of(self.runner.store, splits, shards).items():
+                for side, count in sides(splits).items():
                     rows[side] = max(count, rows.get(side, 0))
             if rows:
                 found.append({"model": model, "rows": rows})
         return found
 
     def _references(self, shards: held.Shards, words: Words, found: held.Found) -> None:
-        """Take references away; what remembers stands for the same without the rows."""
+        """Take references away; what remembers stands for the same without the rows.
+
+        First of all go the records of models that have rows from others that they were started from: their keys name
+        splits without the rows, and would find them again. Once objects are removed nobody could tell which they are.
+        """
         store = self.runner.store
+        for name in found.carriers:
+            store.storage.remove(name)
         remembering = {step.name for step in self.runner.chain if step.remembers}
         successors = Successors(store, words, shards.stays, shards.rejected, by(), time.time())
         for name, record in found.references.items():

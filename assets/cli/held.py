@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import pyarrow.ipc
 from assets.cli.everywhere import SHORT
 from assets.cli.scrubbing import Words, still_in
 from assets.errors import DamagedError
+from assets.model.rows import ancestors
+from assets.release.log import stands
 from assets.splits.rows import OVERLAY
 from assets.splits.rule import SIDES
 from assets.store.forgotten import form, matching
@@ -29,6 +32,8 @@ from assets.store.tables import among, as_ids, columns_in, from_hexadecimal, hex
 Mask = npt.NDArray[np.bool_]
 TEXTS = ("rows.feather", "ids.feather")
 """Files of a shard: the texts of rows, and their identifiers."""
+LEARNED = ("train", "validation")
+"""Sides whose rows a model that is started from another has in its weights, or was chosen by."""
 WEIGHTS = "model/config.json"
 """In the content of a model, which no row's text is in; the words of its tokenizer are not."""
 
@@ -60,12 +65,14 @@ class Found:
         objects: digests, each before those that it links to.
         traces: digests.
         records: names of records that point to any of it, or to the shards.
-        references: names of references that do, with what they say.
+        carriers: names of records of models that have any of it from models that they were started from.
+        references: names of references that point to any of it, or to such models, with what they say.
     """
 
     objects: list[str]
     traces: list[str]
     records: list[str]
+    carriers: list[str]
     references: dict[str, Record]
 
 
@@ -211,6 +218,10 @@ def look(store: Store, shards: Shards, words: Words) -> Found:
     gone -= shards.stays.keys()
     traces = [digest for digest in digests(store, "traces") if _holds(store, "traces", digest, words)]
     every = {*gone, *shards.stays}
+    sides = sides_in(store, shards)
+    carriers = {
+        digest for digest, manifest in known.items() if WEIGHTS in manifest["files"] and carried(store, digest, sides)
+    }
 
     def points(record: Record) -> bool:
         return record.content in every or record.trace in set(traces) or bool(every & set(record.links))
@@ -220,7 +231,12 @@ def look(store: Store, shards: Shards, words: Words) -> Found:
         objects=sorted(linking, key=lambda digest: (-linking[digest], digest)),
         traces=sorted(traces),
         records=sorted(name for name, record in records.items() if points(record)),
-        references={name: record for name, record in _records(store, "references") if points(record)},
+        carriers=sorted(name for name, record in records.items() if record.content in carriers),
+        references={
+            name: record
+            for name, record in _records(store, "references")
+            if points(record) or record.content in carriers
+        },
     )
 
 
@@ -300,6 +316,32 @@ def sides_of(store: Store, splits: str, shards: Shards) -> dict[str, int]:
                 counts[name] += int((own == at).sum())
         start += count
     return {name: number for name, number in counts.items() if number}
+
+
+def sides_in(store: Store, shards: Shards) -> Callable[[str], Mapping[str, int]]:
+    """From splits to how many of the rows were on each side of them, see `sides_of`; looked at once for each.
+
+    Of splits that an earlier request replaced, what stands for them is looked at.
+    """
+    entries = [entry for environment, pipeline in logs(store) for entry in store.log(environment, pipeline)]
+
+    @cache
+    def sides(splits: str) -> Mapping[str, int]:
+        # What this request has replaced is there until the end, and still has them.
+        return sides_of(store, splits, shards) or sides_of(store, stands(entries, splits), shards)
+
+    return sides
+
+
+def carried(store: Store, model: str, sides: Callable[[str], Mapping[str, int]]) -> dict[str, int]:
+    """How many of the rows a model has in its weights from models that it was started from: side of theirs → rows."""
+    found: dict[str, int] = {}
+    for each in ancestors(lambda name: store.storage.read(f"objects/{model[:2]}/{model}/{name}")):
+        for splits in each["splits"]:
+            for side, count in sides(splits).items():
+                if side in LEARNED:
+                    found[side] = max(count, found.get(side, 0))
+    return found
 
 
 def logs(store: Store) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from assets.cli.registered import Registered, local_time, scores_of
 from assets.release import log
 from assets.release.difference import made_differently, rows_differ, scores_differ
 from assets.release.gate import METRIC_NAMES
-from assets.release.lineage import Origins, lineage, origins
+from assets.release.lineage import Origins, in_words, lineage, origins
 from assets.store.runner import Runner
 
 SHOWN = 12
@@ -28,12 +28,15 @@ def lineage_of(runner: Runner, version: int) -> dict[str, Any]:
     registered = Registered.of(runner)
     fields = _told(registered, version)
     about = [each.fields for each in registered.entries if each.fields["challenger"] == fields["challenger"]]
+    found = lineage(_origins(runner, fields))
+    if found["warm_start"]:
+        found["warm_start"]["version"] = registered.version(found["warm_start"]["champion"])
     signed = [{name: each[name] for name in ("kind", "decision", "by", "when", "why")} for each in about]
     return {
         "pipeline": runner.name,
         "environment": runner.environment,
         "version": version,
-        **lineage(_origins(runner, fields)),
+        **found,
         "decisions": signed,
     }
 
@@ -76,6 +79,11 @@ def _branches(found: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     if found["parent"]:
         parent = found["parent"]
         yield "started from", [f"{parent['name'] or 'a model'}  {parent['digest'][:12]}", *_files(parent["files"])]
+    if found["warm_start"]:
+        version, before = found["warm_start"]["version"], found["warm_start"]["ancestors"][1:]
+        which = f", version {version}" if version is not None and found["warm_start"]["from"] == "champion" else ""
+        further = [f"which was started from {', '.join(each[:12] for each in before)}"] if before else []
+        yield "warm start", [in_words(found["warm_start"]) + which, *further]
     steps = [
         f"{each['step']}  key {each['key'][:12]}  content {each['content'][:12]}  code {each['code'][:12]}  "
         f"{local_time(datetime.fromtimestamp(each['time'], UTC).isoformat())} by {each['by']}"

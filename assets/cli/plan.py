@@ -11,7 +11,9 @@ from rich.text import Text
 from assets import session
 from assets.cli.console import duration, messages, output, print_json, styled, table
 from assets.cli.options import Json, Name, To
+from assets.cli.registered import Registered
 from assets.errors import ConfigurationError
+from assets.model import STEP, parent
 from assets.store.plan import Plan, Reason, StepPlan
 from assets.store.runner import Runner
 
@@ -51,8 +53,9 @@ def plan(name: Name, to: To = None, accept: Accept = None, why: Why = None, json
     runner = session.open_runner(name)
     accepted = _accept(runner, accept or [], why)
     planned = runner.plan(to)
+    start = _start(runner, planned)
     if json:
-        print_json(_json(planned, accepted))
+        print_json(_json(planned, accepted) | ({} if start is None else {"training_start": start}))
         return
     if accept:
         _say_accepted(accepted)
@@ -64,7 +67,7 @@ def plan(name: Name, to: To = None, accept: Accept = None, why: Why = None, json
         rows.add_row(step.step, styled(step.state), estimate, because(step.reasons) + _adopted(step))
     console.print(Text(name, style="bold"))
     console.print(rows)
-    console.print(Group("", *_closing(planned)), soft_wrap=True)
+    console.print(Group("", *_closing(planned, start)), soft_wrap=True)
 
 
 def because(reasons: tuple[Reason, ...]) -> Text:
@@ -75,7 +78,33 @@ def because(reasons: tuple[Reason, ...]) -> Text:
     return Text("\n".join(lines))
 
 
-def _closing(planned: Plan) -> list[str]:
+def _start(runner: Runner, planned: Plan) -> dict[str, Any] | None:
+    """What the training that is due starts from, as far as the promotion log tells; None without a warm start.
+
+    Returns:
+        `start` as configured; `champion`, its digest or None; `version` that the registry gave it, or None; `why` it is
+        not started from, or "".
+    """
+    start = runner.config.training.start
+    due = [step for step in planned.steps if step.step == STEP.name and step.state in {"stale", "pending"}]
+    if start is None or not due:
+        return None
+    registered, key = Registered.of(runner), due[0].key
+    before = None if key is None else runner.measured(runner.store.record(key))
+    model = parent.candidate(registered.entries, runner.work(key or "unknown"), before)
+    why = parent.spoken_against(registered.entries, model)
+    return {"start": start, "champion": model, "version": registered.version(model), "why": why}
+
+
+def _start_in_words(start: dict[str, Any]) -> str:
+    if start["why"]:
+        return f"Training starts from the base model: {start['why']}."
+    which = "" if start["version"] is None else f", version {start['version']}"
+    both = "the base model and, once more, from " if start["start"] == "either" else ""
+    return f"Training starts from {both}the champion{which}, unless it has seen rows that are held out now."
+
+
+def _closing(planned: Plan, start: dict[str, Any] | None) -> list[str]:
     if not planned.to_run:
         return ["Nothing to do: every step is fresh."]
     waiting = [step for step in planned.steps if step.state in {"stale", "pending"}]
@@ -86,6 +115,8 @@ def _closing(planned: Plan) -> list[str]:
         unknown = len(waiting) - len(seconds)
         more = f"; not counting {unknown} never built yet" if unknown else ", and less where a result stays the same"
         lines.append(f"{about}{more}.")
+    if start is not None:
+        lines.append(_start_in_words(start))
     lines.append(f"Next: freshtune run {planned.pipeline}")
     return lines
 

@@ -16,6 +16,7 @@ FIXED = {
     "precision": "it is a matter of the device; set it in `training`",
     "seed": "it would be chosen for its luck; `search.seeds` takes the mean over several",
     "select_by": "it is what trials are compared by",
+    "start": "`either` tries both; set it in `training`",
 }
 """Fields of `training` that are not searched for, and why; nor are those of `OfTheMachine`."""
 OF_THE_MACHINE = "it changes no result beyond rounding"

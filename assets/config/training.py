@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from assets.config.section import OfTheMachine, Section
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Start = Literal["base", "champion", "either"]
+
+
+def _unset_if_base(start: Start | None) -> Start | None:
+    # What is unset is in no key.
+    return None if start == "base" else start
 
 
 class Training(Section):
     """How the model is fine-tuned."""
 
+    start: Annotated[Start | None, AfterValidator(_unset_if_base)] = None
+    """Weights to start from: the pretrained model's (`base`, or null), the champion's, or `either`: it is trained from
+    both, and what is better on validation by `select_by` is the challenger. Which champion it was is recorded, and in
+    no key: see docs/training.md."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training rows."""
     batch_size: Annotated[int, Field(ge=1)] = 16

@@ -36,6 +36,7 @@ STEP = Step(
     # Further libraries only read data or draw pictures.
     environment=("torch", "transformers", "tokenizers"),
     libraries=libraries,
+    recorded="assets.model.parent:choose",
     program="assets.model",
     accelerator=True,
     checks=(

@@ -73,6 +73,7 @@ def fit(
     devices: Devices = ALONE,
     recompute: bool | None = None,
     sharding: bool | None = None,
+    keep: bool = False,
 ) -> Fitted:
     """Train a model, and leave it at its best epoch (the earliest of equals).
 
@@ -94,6 +95,7 @@ def fit(
         devices: that train together; each calls this with the same arguments.
         recompute: whether activations are computed again in the backward pass; None: where memory is short.
         sharding: whether several devices share out the model; None: where it does not fit one GPU.
+        keep: save at the end too, since the result is not written yet.
 
     Raises:
         ConfigurationError: memory does not suffice, activations cannot be computed again, or the model cannot be
@@ -149,6 +151,9 @@ def fit(
                 _tell(progress, epoch)
             pace.resuming = time.perf_counter() - resuming
         _train(training, judging, validation, labels, progress, checkpoints, stopping)
+        if any(devices.any(keep and checkpoints.kept != training.curve.step)):
+            checkpoints.save(training.curve.step, *training.saved())
+            checkpoints.wait()
         if devices.first or not sharded:
             model.load_state_dict(training.best, assign=sharded)
     curve, state = training.curve, training.state

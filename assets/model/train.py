@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +18,15 @@ from assets.model.examples import Examples
 from assets.model.loop import Fitted, fit
 from assets.model.lora import adapt
 from assets.model.recipe import Recipe, default_rates
+from assets.model.rows import CHAMPION, HISTORY
+from assets.model.starts import Start, Trained, best_of, starts_of
 from assets.model.validation import SUMMARY
 from assets.splits.rows import read_places
 from assets.store.digests import write_json
 from assets.store.program import STOP
 from assets.store.step import Build, Measurements, Observation
 from assets.tasks import classification as task
-from assets.tasks.device import choose_device, choose_precision, describe, memory_in_use
+from assets.tasks.device import choose_device, choose_precision, describe, give_back, memory_in_use
 from assets.tasks.loading import load_tokenizer, quiet
 from assets.tasks.tokens import tokens_of
 
@@ -54,14 +56,15 @@ def train(
     devices: int | Literal["all"] | None = None,
     activation_checkpointing: bool | None = None,
     sharding: bool | None = None,
+    start: Literal["champion", "either"] | None = None,
 ) -> Measurements:
     """Fine-tune the pretrained model; the arguments are the fields of `assets.config.pipeline.Training`.
 
     As many devices take part as `assets.model.launch`, which goes by `devices`, or `torchrun` started processes. The
     first process writes and returns the result, the others return nothing.
 
-    Reads `splits` and the observation `base_model`; writes `model/` and `history.json`. Keeps checkpoints in the work
-    folder, and goes on from the latest one there.
+    Reads `splits`, the observation `base_model`, and where `start` asks for it those of `assets.model.parent`; writes
+    `model/` and `history.json`. Keeps checkpoints in the work folder, and goes on from the latest one there.
 
     Raises:
         ConfigurationError: the pretrained model cannot be used for this task, or an argument does not suit it.
@@ -75,9 +78,17 @@ def train(
     started = time.perf_counter()
     device = choose_device()
     settled = choose_precision(precision, device)
-    # This program is a process of its own: nobody else draws from the global generator (the head's weights, dropout).
-    torch.manual_seed(seed)
-    model, tokenizer = load_base(build.externals["base_model"], labels, max_tokens)
+    starts, why = starts_of(build, start)
+
+    def begun(each: Start) -> tuple[Any, Any]:
+        # This program is a process of its own: nobody else draws from the global generator (the head's weights,
+        # dropout).
+        torch.manual_seed(seed)
+        model, tokenizer = load_base(build.externals["base_model"], labels, max_tokens)
+        each.give(model, labels)
+        return model, tokenizer
+
+    model, tokenizer = begun(starts[0])
     body_rate, head_rate = default_rates(model, lora=lora_rank is not None)
     recipe = Recipe(
         epochs=epochs,
@@ -96,35 +107,49 @@ def train(
         patience=patience,
         order=order,
     )
-    lora = None if lora_rank is None else adapt(model, lora_rank)
     rows, validation = prepare(build, tokenizer, labels, max_tokens)
     with _stopping(build.work / STOP) as stopping:
         with devices_together() as together:
             several = f", {together.count} processes together" if together.count > 1 else ""
             build.progress.message(f"training on {describe(device)} in {settled}{several}")
-            fitted = fit(
-                model,
-                rows,
-                validation,
-                recipe,
-                labels=labels,
-                pad_token_id=tokenizer.pad_token_id,
-                device=device,
-                precision=settled,
-                progress=build.progress,
-                checkpoints=Checkpoints(
-                    build.work / "checkpoints", build.progress, device=device.type, writes=together.first
-                ),
-                stopping=stopping,
-                devices=together,
-                recompute=activation_checkpointing,
-                sharding=sharding,
-            )
+            trained: list[Trained] = []
+            for each in starts:
+                if model is None:
+                    # It has the device for itself, as if it were trained alone.
+                    give_back(device)
+                    model, _ = begun(each)
+                if start is not None:
+                    build.progress.message(each.said(labels, why))
+                lora = None if lora_rank is None else adapt(model, lora_rank)
+                fitted = fit(
+                    model,
+                    rows,
+                    validation,
+                    recipe,
+                    labels=labels,
+                    pad_token_id=tokenizer.pad_token_id,
+                    device=device,
+                    precision=settled,
+                    progress=build.progress,
+                    checkpoints=Checkpoints(
+                        build.work / each.checkpoints, build.progress, device=device.type, writes=together.first
+                    ),
+                    stopping=stopping,
+                    devices=together,
+                    recompute=activation_checkpointing,
+                    sharding=sharding,
+                    keep=each is not starts[-1],
+                )
+                if together.first:
+                    trained.append(Trained(each, model if len(starts) == 1 else model.to("cpu"), lora, fitted))
+                model = lora = None
         if not together.first:
             return {}
-        if lora is not None:
-            lora.merge_and_unload()
-        _save(build.content, model, tokenizer, fitted)
+        chosen = best_of(trained, select_by, build.progress)
+        model, fitted = chosen.model, chosen.fitted
+        if chosen.lora is not None:
+            chosen.lora.merge_and_unload()
+        _save(build.content, model, tokenizer, chosen.history(trained))
         _draw(build.trace / "curve.png", fitted, "f1_macro" if select_by == "loss" else select_by)
         timing = {
             "device": describe(device),
@@ -146,6 +171,7 @@ def train(
         commonest = max(labels, key=list(validation.labels).count)
         constant = task.metrics(validation.labels, [commonest] * len(validation.labels), labels)
         best = fitted.epochs[fitted.best]
+        told = {} if start is None else chosen.told(trained, build.externals[CHAMPION], why)
         return {
             "best_epoch": best["epoch"],
             "validation": {name: best[name] for name in ("loss", *SUMMARY)},
@@ -157,6 +183,7 @@ def train(
             "learning_rate": recipe.learning_rate,
             "head_learning_rate": recipe.head_learning_rate,
             **{name: timing[name] for name in ("device", "devices", "precision", "seconds", "examples_per_second")},
+            **told,
         }
 
 
@@ -233,7 +260,7 @@ def prepare(build: Build, tokenizer: Any, labels: Sequence[str], max_tokens: int
     return train, validation
 
 
-def _save(content: Path, model: Any, tokenizer: Any, fitted: Fitted) -> None:
+def _save(content: Path, model: Any, tokenizer: Any, history: Mapping[str, Any]) -> None:
     from safetensors import SafetensorError
 
     folder = content / "model"
@@ -245,10 +272,7 @@ def _save(content: Path, model: Any, tokenizer: Any, fitted: Fitted) -> None:
         raise StoreError(
             f"the model cannot be written: {error}", where=str(folder), fix="free space on that disk, then run again"
         ) from error
-    write_json(
-        content / "history.json",
-        {"steps": fitted.steps, "epochs": fitted.epochs, "best_epoch": fitted.epochs[fitted.best]["epoch"]},
-    )
+    write_json(content / HISTORY, history)
 
 
 def _draw(path: Path, fitted: Fitted, shown: str) -> None:

@@ -90,8 +90,9 @@ def lineage(known: Origins) -> dict[str, Any]:
     Returns:
         `model` (digest); `origin` ("" of a model that was trained here); `sources` (`name`, `sha256`, `bytes` of each
         file that its rows were read from); `rows` (`read`, `kept`, `quarantined`, `merged`, `train`, `validation`,
-        `test`); `quarantine` (expectation → rows); `parent` (`name`, `digest`, `files` of the model that it started
-        from) or None; `steps` (`step`, `key`, `content`, `code`, `configuration`, `environment`, `inputs`, `seconds`,
+        `test`); `quarantine` (expectation → rows); `parent` (`name`, `digest`, `files` of the pretrained model) or
+        None; `warm_start` (`from`, `champion`, `why`, `ancestors`: see `assets.model.starts`) or None where none was
+        asked for; `steps` (`step`, `key`, `content`, `code`, `configuration`, `environment`, `inputs`, `seconds`,
         `time`, `by`, `accepted`); `digests` (of `data`, `code`, `configuration`, `environment`); `checks`; `run`.
         Digests are of all steps up to the model.
     """
@@ -105,6 +106,7 @@ def lineage(known: Origins) -> dict[str, Any]:
         "rows": {**_account(measured), **{side: sides[side] for side in SIDES if side in sides}},
         "quarantine": measured.get("validated", {}).get("quarantined_by_expectation", {}),
         "parent": _parent(model, known.base_model) if model else None,
+        "warm_start": measured.get("model", {}).get("start"),
         "steps": [_step(name, record) for name, record in records.items()],
         "digests": digests(records),
         "checks": {step: dict(found) for step, found in known.checks.items()},
@@ -124,11 +126,20 @@ def summary(known: Mapping[str, Any]) -> dict[str, str]:
         "rows": ", ".join(f"{count:,} {what}" for what, count in known["rows"].items()),
         "quarantine": ", ".join(f"{count:,} {what}" for what, count in known["quarantine"].items()),
         "started from": f"{parent['name'] or ''} {parent['digest'][:12]}".strip() if parent else "",
+        "warm start": in_words(known["warm_start"]) if known["warm_start"] else "",
         **{f"digest of {what}": digest[:12] for what, digest in known["digests"].items()},
         "checks": f"{checks - len(failed)} of {checks} passed" + (f"; not {', '.join(failed)}" if failed else ""),
         "run": known["run"] or "",
     }
     return {what: text for what, text in told.items() if text and not (what == "checks" and not checks)}
+
+
+def in_words(start: Mapping[str, Any]) -> str:
+    """What came of a warm start: see `assets.model.starts`."""
+    if start["from"] == "champion":
+        return f"with the weights of champion {start['champion'][:12]}"
+    # Without a reason against the champion, the start from the base model was the better one of both.
+    return f"from the base model: {start['why'] or 'better on validation than from the champion'}"
 
 
 def digests(records: Mapping[str, Record]) -> dict[str, str]:

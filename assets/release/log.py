@@ -111,6 +111,13 @@ def adopted(entries: Sequence[LogEntry], model: str) -> bool:
     return fields is not None and fields["kind"] == "adopt"
 
 
+def stands(entries: Sequence[LogEntry], digest: str) -> str:
+    """Digest of what stands for an object: itself, or what it was replaced by when rows were forgotten."""
+    for entry in entries:
+        digest = entry.fields.get("replaced", {}).get(digest, digest)
+    return digest
+
+
 def waiting(entries: Sequence[LogEntry]) -> str | None:
     """Digest of the latest challenger if the gate accepted it and it waits for a person to promote it, or None."""
     decided = [entry.fields for entry in entries if entry.fields["kind"] == "decision"]

@@ -68,7 +68,7 @@ class Registration:
         return int(made.version)
 
     def _tags(self, fields: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
-        parent = known["parent"] or {"name": None, "digest": None}
+        parent, warm = known["parent"] or {"name": None, "digest": None}, known["warm_start"]
         tags = {
             TAG: fields["challenger"],
             "freshtune.pipeline": self.settlement.pipeline,
@@ -79,6 +79,7 @@ class Registration:
             **{f"freshtune.rows.{what}": str(count) for what, count in known["rows"].items()},
             "freshtune.parent": parent["name"],
             "freshtune.parent.digest": parent["digest"],
+            "freshtune.warm_start": warm["champion"] if warm and warm["from"] == "champion" else None,
             "freshtune.origin": known["origin"],
             "freshtune.run": known["run"],
         }

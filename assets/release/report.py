@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from assets.errors import DamagedError
 from assets.pages.page import REPORT, frame
 from assets.release import gate
+from assets.release.lineage import in_words
 from assets.store.code import code_digest
 from assets.store.digests import canonical_json, write_json
 from assets.store.step import Build, LogEntry
@@ -92,6 +93,7 @@ def write(
         "account": account,
         "architecture": _read_json(build.inputs["model"] / "model" / "config.json")["architectures"][0],
         "base_model": "@".join(filter(None, (base.get("name"), base.get("revision")))),
+        "warm_start": in_words(start) if (start := build.measurements["model"].get("start")) else "",
         "digests": dict(build.digests),
         "made_of": _made_of(build.ingredients),
         "findings": _read_if_there(evaluation / "findings.json"),
@@ -271,11 +273,11 @@ def _flips(build: Build, decision: Mapping[str, Any], same_rows: SameRows | None
     if found["rows"]:
         import pyarrow as pa
 
-        from assets.splits.rows import read_test_groups
+        from assets.splits.rows import read_groups
 
         predictions = pq.read_table(build.inputs["evaluation"] / "predictions.parquet")
         predictions = predictions.filter(pc.is_in(predictions["row_id"], value_set=pa.array(found["rows"])))
-        side = read_test_groups(build.inputs["splits"])
+        side = read_groups(build.inputs["splits"], "test")
         texts = dict(zip(side["row_id"].to_pylist(), side["text"].to_pylist(), strict=True))
         rows = predictions.select(["row_id", "label", "predicted", "confidence"]).to_pylist()
         rows.sort(key=lambda row: (-row["confidence"], row["row_id"]))

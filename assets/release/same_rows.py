@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import DamagedError, DataError
+from assets.model.rows import ancestors_in
 from assets.release import log
 from assets.store.step import Build
 
@@ -151,12 +151,12 @@ def _seen(build: Build, model: str) -> set[str]:
     was then. The rule of the splits keeps such rows out of the test set; another rule than the one of that time
     does not.
     """
-    from assets.splits.rows import read_test_groups
+    from assets.splits.rows import alike, read_groups
 
-    near = read_test_groups(build.inputs["splits"])
+    near = read_groups(build.inputs["splits"], "test")
     groups: set[str] = set()
     for known in _trained_on(build, model):
-        groups.update(near["group"].filter(_alike(near, known)).to_pylist())
+        groups.update(near["group"].filter(alike(near, known)).to_pylist())
     pairs = zip(near["row_id"].to_pylist(), near["group"].to_pylist(), strict=True)
     return {row_id for row_id, group in pairs if group in groups}
 
@@ -172,33 +172,27 @@ def overlap(build: Build, model: str | None, row_ids: Sequence[str]) -> int:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from assets.splits.rows import read_test_groups
+    from assets.splits.rows import alike, read_groups
 
-    near = read_test_groups(build.inputs["splits"])
+    near = read_groups(build.inputs["splits"], "test")
     rows = near.filter(pc.is_in(near["row_id"], value_set=pa.array(row_ids, pa.string())))
     found: set[str] = set()
     for known in _trained_on(build, model):
-        found.update(rows["row_id"].filter(_alike(rows, known)).to_pylist())
+        found.update(rows["row_id"].filter(alike(rows, known)).to_pylist())
     return len(found)
 
 
 def _trained_on(build: Build, model: str | None) -> Iterator[pa.Table]:
-    """Rows that a model was trained on or chosen by, side by side."""
+    """Rows that a model was trained on or chosen by, or one that it was started from, side by side."""
     from assets.splits.rows import read_side
 
     assert build.stored is not None
-    folders: list[Path] = [build.inputs["splits"]]
-    if model is not None:
-        digests = dict.fromkeys(fields["inputs"]["splits"] for fields in log.decisions(build.log, model))
-        folders = [build.stored(digest) for digest in digests]
-    for folder in folders:
+    if model is None:
+        content, own = build.inputs["model"], []
+    else:
+        content, own = build.stored(model), [fields["inputs"]["splits"] for fields in log.decisions(build.log, model)]
+    before = [log.stands(build.log, digest) for each in ancestors_in(content) for digest in each["splits"]]
+    folders = [build.stored(digest) for digest in dict.fromkeys([*own, *before])]
+    for folder in [build.inputs["splits"], *folders] if model is None else folders:
         for side in ("train", "validation"):
             yield read_side(folder, side)
-
-
-def _alike(rows: pa.Table, known: pa.Table) -> pa.ChunkedArray:
-    """Which rows have the identifier, the text or the group of a known one."""
-    import pyarrow.compute as pc
-
-    by_id, by_text, by_group = (pc.is_in(rows[name], value_set=known[name]) for name in ("row_id", "text", "group"))
-    return pc.or_(pc.or_(by_id, by_text), by_group)

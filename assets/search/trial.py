@@ -84,7 +84,9 @@ class Training:
         if content is None:
             return {"epochs": self.epochs, "finished": False}
         history: Any = json.loads((content / "history.json").read_bytes())
-        return {"epochs": history["epochs"], "finished": True}
+        # Where a training was done from two starts, it told of both.
+        epochs = [epoch for each in history.get("trainings", [history]) for epoch in each["epochs"]]
+        return {"epochs": epochs, "finished": True}
 
     def worth_keeping(self, summary: Summary) -> bool:
         """Whether the model is better than those of the search before."""

@@ -103,23 +103,30 @@ def read_some(splits: Path, row_ids: pa.ChunkedArray) -> pa.Table:
     return pa.concat_tables(found)
 
 
-def read_test_groups(splits: Path) -> pa.Table:
-    """Rows in one group with a row of the test set, these among them: row_id (hexadecimal), text, group (its row_id).
+def read_groups(splits: Path, side: str) -> pa.Table:
+    """Rows in one group with a row of a side, these among them: row_id (hexadecimal), text, group (its row_id).
 
     Others are there only where they are on no side: in quarantine, or left out for their likeness to the test set.
 
     Args:
         splits: content of the step.
+        side: `train`, `validation` or `test`.
     """
     overlay = read_tables([splits], OVERLAY)
-    side, group = (overlay[name].to_numpy() for name in ("side", "group"))
-    of_test = np.zeros(len(group), bool)
-    of_test[group[side == SIDES.index("test")]] = True
-    rows = np.flatnonzero((group >= 0) & of_test[group])
+    sides, group = (overlay[name].to_numpy() for name in ("side", "group"))
+    there = np.zeros(len(group), bool)
+    there[group[sides == SIDES.index(side)]] = True
+    rows = np.flatnonzero((group >= 0) & there[group])
     ids = as_ids(read_tables(linked(splits, "shards"), "ids.feather")["row_id"])
     rows = rows[order_of(ids[rows])]
     texts = read_tables(linked(splits, "prepared"), "texts.feather")["text"].take(rows)
     return pa.table({"row_id": hexadecimal(ids[rows]), "text": texts, "group": hexadecimal(ids[group[rows]])})
+
+
+def alike(rows: pa.Table, known: pa.Table) -> pa.ChunkedArray:
+    """Which rows have the identifier, the text or the group of a known one; each with the columns of `read_groups`."""
+    by_id, by_text, by_group = (pc.is_in(rows[name], value_set=known[name]) for name in ("row_id", "text", "group"))
+    return pc.or_(pc.or_(by_id, by_text), by_group)
 
 
 def count_new(splits: Path, earlier: Path | None) -> int:

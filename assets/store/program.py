@@ -117,6 +117,7 @@ def run_program(
         "arguments": dict(arguments),
         "inputs": {name: str(path) for name, path in build.inputs.items()},
         "externals": {name: dataclasses.asdict(seen) for name, seen in build.externals.items()},
+        "stored": _stored(build),
         "content": str(build.content),
         "trace": str(build.trace),
         "work": str(build.work),
@@ -145,6 +146,13 @@ def run_program(
     (build.trace / "spec.json").write_text(text, encoding="utf-8")
     measurements: Measurements = found["measurements"]
     return measurements
+
+
+def _stored(build: Build) -> dict[str, str]:
+    """Folder of each object that was observed outside of the inputs."""
+    digests = [digest for seen in build.externals.values() for digest in seen.objects]
+    assert build.stored is not None or not digests
+    return {digest: str(build.stored(digest)) for digest in digests} if build.stored is not None else {}
 
 
 def revived(error: Mapping[str, str]) -> FreshtuneError:
@@ -251,6 +259,7 @@ def _run(spec: Mapping[str, Any], sink: Sink) -> tuple[dict[str, Any], int]:
         progress=progress,
         pipeline=spec["pipeline"],
         part=_parts(spec, progress),
+        stored=lambda digest: Path(spec["stored"][digest]),
     )
     try:
         measurements = load(spec["function"])(build, **spec["arguments"])

@@ -27,6 +27,7 @@ from assets.store.plan import Plan, Reason, StepPlan, differences
 from assets.store.program import Launcher, run_program, start_program
 from assets.store.step import (
     SETTINGS,
+    Beginning,
     Build,
     Measurements,
     Observation,
@@ -178,11 +179,30 @@ class Runner:
         """What a step reads of what the promotion log names: looked at each time, for a run appends to the log."""
         if step.promoted is None:
             return {}
-        record = self.stands_for(step)
-        whole = record is not None and self.store.fault("traces", record.trace) is None
-        stood = self.store.measurements(record.trace) if record is not None and whole else None
+        stood = self.measured(self.stands_for(step))
         named = step.promoted(self.store.log(self.environment, self.name), inputs, stood)
         return {name: self._observed_objects(digests) for name, digests in named.items()}
+
+    def measured(self, record: Record | None) -> Measurements | None:
+        """What was measured for a record; None if there is none, or that is lost."""
+        if record is None or self.store.fault("traces", record.trace) is not None:
+            return None
+        return self.store.measurements(record.trace)
+
+    def _recorded(self, step: Step, made: Made, build: Build) -> Mapping[str, Observation]:
+        """What a step chooses to read that its key has nothing of."""
+        if step.recorded is None:
+            return {}
+        beginning = Beginning(
+            inputs=build.inputs,
+            externals=build.externals,
+            entries=self.store.log(self.environment, self.name),
+            stored=partial(self.store.open, "objects"),
+            record=self.store.record,
+            before=self.measured(self.store.record(made.key)),
+            work=build.work,
+        )
+        return load(step.recorded)(beginning, **made.arguments)  # type: ignore[no-any-return]
 
     def _observed_objects(self, digests: Sequence[str]) -> Observation:
         # What is lost is part of the digest: a result that says so must not stand once the store has it again.
@@ -461,23 +481,27 @@ class Runner:
             progress=progress,
             pipeline=self.name,
             part=Parts(self.store, self.home.path / "work", progress, self.name, self._making),
-            try_step=None if step.tunes is None else self._trying(step, digests),
+            try_step=None if step.tunes is None else self._trying(step, digests, self.work(made.key)),
             before=self.store.open("objects", made.ingredients["inputs"][BEFORE])
             if BEFORE in made.ingredients["inputs"]
             else None,
-            stored=None if step.promoted is None else partial(self.store.open, "objects"),
+            stored=None if step.promoted is None and step.recorded is None else partial(self.store.open, "objects"),
             digests=digests,
         )
 
     def _call(self, step: Step, made: Made, folder: Path) -> Measurements:
-        return self._run(step, made, self.context(step, made, folder), self.launcher)
+        build = self.context(step, made, folder)
+        return self._run(step, made, build, self._recorded(step, made, build), self.launcher)
 
-    def _run(self, step: Step, made: Made, build: Build, launcher: Launcher) -> Measurements:
+    def _run(
+        self, step: Step, made: Made, build: Build, recorded: Mapping[str, Observation], launcher: Launcher
+    ) -> Measurements:
+        build = dataclasses.replace(build, externals={**build.externals, **recorded})
         if step.program is None:
             return load(step.function)(build, **made.arguments)  # type: ignore[no-any-return]
         return run_program(step, build, made.arguments, roots(step, self.config), launcher, self.store)
 
-    def _trying(self, tuner: Step, inputs: Mapping[str, str]) -> Trying:
+    def _trying(self, tuner: Step, inputs: Mapping[str, str], work: Path) -> Trying:
         assert tuner.tunes is not None
         step = self.step(tuner.tunes)
         observed = {**self.observe(step), **self._promoted(step, inputs)}
@@ -485,9 +509,17 @@ class Runner:
         def made(settings: Mapping[str, Any]) -> Made:
             return made_of(step, with_settings(self.config, settings), self.sample, inputs, observed)
 
+        configured = made({})
+        # Once for all tries: their results are compared, whatever is promoted meanwhile.
+        recorded = self._recorded(
+            step, configured, dataclasses.replace(self.context(step, configured, work), work=work)
+        )
+
         def call(made: Made, folder: Path, *, work: Path, sink: Sink, environment: Mapping[str, str]) -> Measurements:
             build = dataclasses.replace(self.context(step, made, folder), work=work, progress=Progress(step.name, sink))
-            return self._run(step, made, build, lambda command, own: self.launcher(command, {**own, **environment}))
+            return self._run(
+                step, made, build, recorded, lambda command, own: self.launcher(command, {**own, **environment})
+            )
 
         return Trying(self.store, step.name, made, call, self.work, Progress(tuner.name, self.sink).message)
 

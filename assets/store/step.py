@@ -229,7 +229,7 @@ class Build:
         variant: only for a step that decides: builds or finds the result of another step of the chain with some
             inputs replaced: (step, {input step: content digest}) → content folder.
         stored: only for a step that decides or reads the promotion log: content folder of any object, by content
-            digest, verified.
+            digest, verified; in a program of those alone that `externals` name.
         log: only for a step that decides: the entries so far, oldest first.
         measurements: only for a step that decides: measurements of every step before it, by step.
         ingredients: only for a step that decides: what the keys of these results are digested from, by step.
@@ -257,6 +257,29 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """What is known when a step begins to be built, for what it chooses to begin with: see `Step.recorded`.
+
+    Attributes:
+        inputs: content folder of each input step, verified.
+        externals: what was observed of each external input.
+        entries: the promotion log, oldest first.
+        stored: content folder of any object, by content digest, verified.
+        record: from a key to its record, or None.
+        before: what was measured when this key was built before, or None.
+        work: folder that stays when the process is killed, the same for the same key.
+    """
+
+    inputs: Mapping[str, Path]
+    externals: Mapping[str, Observation]
+    entries: tuple[LogEntry, ...]
+    stored: Callable[[str], Path]
+    record: Callable[[str], Record | None]
+    before: Measurements | None
+    work: Path
+
+
+@dataclass(frozen=True)
 class Step:
     """One link of the chain.
 
@@ -280,6 +303,9 @@ class Step:
             and the measurements of what the step stands for (or None) to objects of the store that it reads, name →
             content digests. They are external inputs: part of the key, and whether the store still has each of them
             too. What it stands for must not change the answer as long as the inputs stay, or it is never fresh.
+        recorded: `module:function` that chooses what it reads although its key does not have it; called whenever the
+            step is built, as `function(beginning, **arguments)`, returns further external inputs. What was chosen is
+            told by the result. As it is in no key, a promotion makes nothing stale by itself.
         remembers: whether it is given what it stood for before where something outside is gone since: `Build.before`.
         forgets: whether it reads the source, and keeps out what is forgotten: external input `forgotten`, see
             `assets.store.forgotten`; none as long as nothing is.
@@ -313,6 +339,7 @@ class Step:
     externals: Callable[[Any, FileIndex], Mapping[str, Observation]] | None = None
     tunes: str | None = None
     promoted: Promoted | None = None
+    recorded: str | None = None
     remembers: bool = False
     forgets: bool = False
     beside: Callable[[Path, Any], Mapping[str, Observation]] | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,39 @@ def finetuned(folder: Path) -> tuple[Any, tuple[str, ...]]:
             fix="name the folder of a trained model, not of a pretrained one",
         )
     return model, tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+
+
+def inherit(model: Any, weights: Mapping[str, torch.Tensor], known: Sequence[str], labels: Sequence[str]) -> None:
+    """Give a model the weights of a fine-tuned one of the same architecture, its outputs by the names of the labels.
+
+    Args:
+        model: from `pretrained`; changed in place. Outputs for labels that the other does not know stay as they are.
+        weights: of the fine-tuned model, by their names.
+        known: names of its outputs, in order.
+        labels: names of the model's outputs, in order.
+    """
+    import torch
+
+    outputs = _outputs(model)
+    pairs = [(at, known.index(label)) for at, label in enumerate(labels) if label in known]
+    with torch.no_grad():
+        for name, weight in model.state_dict().items():
+            if name not in outputs:
+                weight.copy_(weights[name])
+            else:
+                for at, before in pairs:
+                    weight[at].copy_(weights[name][before])
+
+
+def _outputs(model: Any) -> frozenset[str]:
+    """Names of the weights with a row for each label: those that have one more in a model with one label more."""
+    import torch
+
+    config = copy.deepcopy(model.config)
+    config.num_labels += 1
+    with torch.device("meta"):
+        wider = type(model)(config).state_dict()
+    return frozenset(name for name, weight in model.state_dict().items() if weight.shape != wider[name].shape)
 
 
 def encode_targets(values: Sequence[str], labels: Sequence[str]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -60,6 +61,15 @@ def memory_in_use(device: torch.device) -> float:
         return float(torch.cuda.max_memory_allocated(device))
     # Told in kilobytes, and in bytes on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+
+
+def give_back(device: torch.device) -> None:
+    """Give back the memory of a GPU that no tensor needs any more, so that it counts as free."""
+    if device.type == "cuda":
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def choose_precision(wanted: Literal["auto", "bf16", "float32"], device: torch.device) -> Precision:

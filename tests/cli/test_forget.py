@@ -26,16 +26,18 @@ from assets.release import log
 from assets.release.account import row_account
 from assets.release.mlflow_access import speaking
 from assets.session import open_runner
-from assets.splits.rows import read_side, read_test_groups
+from assets.splits.rows import read_groups, read_side
 from assets.splits.rule import SIDES
 from assets.store import forgotten, lease
 from assets.store.garbage import gc
 from assets.store.storage import LocalStorage
+from assets.store.store import Record
 from assets.store.tables import as_ids, hexadecimal, read_tables
 from assets.store.verification import verify
 from tests.cli.conftest import Freshtune
 from tests.cli.test_trace import PLAIN, STEPS, Project, project
 from tests.grep import grep
+from tests.tiny import make_object
 
 __all__ = ["project"]
 
@@ -162,7 +164,7 @@ def test_models_are_marked_and_what_they_were_made_from_stays_known(told: Projec
     runner = open_runner("tiny")
     sides = {side: read_side(made["splits"], side) for side in SIDES}
     (own,) = [side for side, rows in sides.items() if SECRET in rows["text"].to_pylist()]
-    groups = read_test_groups(made["splits"])["text"].to_pylist()
+    groups = read_groups(made["splits"], "test")["text"].to_pylist()
     certificate = forget(freshtune, "--text", SECRET)
     entries = runner.store.log(runner.environment, "tiny")
     assert [entry.fields["kind"] for entry in entries] == ["decision", "forgotten"]
@@ -177,7 +179,7 @@ def test_models_are_marked_and_what_they_were_made_from_stays_known(told: Projec
     for side, rows in sides.items():
         rest = [each for each in rows.to_pylist() if each["text"] != SECRET]
         assert read_side(splits, side).to_pylist() == rest
-    assert read_test_groups(splits)["text"].to_pylist() == [text for text in groups if text != SECRET]
+    assert read_groups(splits, "test")["text"].to_pylist() == [text for text in groups if text != SECRET]
     gc(runner.store, work=told.folder / "home" / "work", keep=0, delete=True)
     assert runner.store.fault("objects", splits.name) is None
 
@@ -357,6 +359,55 @@ def test_killed_at_any_point_the_same_command_completes_it(
         shutil.rmtree(home)
         shutil.copytree(saved, home)
     assert at > 15
+
+
+@pytest.mark.parametrize("killed_in", [None, "_references", "_remove"])
+def test_a_model_that_has_rows_from_the_one_it_was_started_from_is_marked_and_trained_anew(
+    told: Project, freshtune: Freshtune, monkeypatch: pytest.MonkeyPatch, killed_in: str | None
+) -> None:
+    first = told.decide("m1")
+    text = read_side(first["splits"], "train")["text"].to_pylist()[0]
+    runner = open_runner("tiny")
+    store = runner.store
+    # The row is gone from the source when the second model is made.
+    told.write("a.csv", [row for row in PLAIN if row[0] != text])
+    (told.folder / "data" / "b.csv").unlink()
+    (told.folder / "data" / "c.csv").unlink()
+    ancestors = [{"model": "m1", "splits": [first["splits"].name]}]
+    models = {
+        name: make_object(store, {"model/config.json": {"name": name}, "history.json": {"ancestors": inherited}})
+        for name, inherited in (("carrier", ancestors), ("clean", []))
+    }
+    for model in models.values():
+        second = told.decide(model)
+    assert text not in read_side(second["splits"], "train")["text"].to_pylist()
+    trace = make_object(store, {"t.json": 1})
+    made = {"step": "model", "inputs": {"splits": second["splits"].name}, "configuration": {}}
+    for name, model in models.items():
+        record = store.add_record(Record(f"key-of-{name}", model, trace, made, {}, 1.0, 1.0, "ada"), after=None)
+        store.refer(runner.environment, "tiny", name, record)
+    if killed_in is not None:
+
+        def killed(*_: Any) -> None:
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(forgetting._Forgetting, killed_in, killed)
+            with pytest.raises(Killed):
+                forgetting.forget(open_runner("tiny"), Wanted([], text, None), "request 17")
+
+    certificate = forget(freshtune, "--text", text)
+
+    entries = store.log(runner.environment, "tiny")
+    marks = {model: [each["rows"] for each in found] for model, found in log.marks(entries).items()}
+    assert marks == {"m1": [{"train": 1}], models["carrier"]: [{"train": 1}]}
+    assert {each["model"] for each in certificate["models"]} == marks.keys()
+    # Its key names splits without the row, and would find it again.
+    assert store.record("key-of-carrier") is None
+    assert store.reference(runner.environment, "tiny", "carrier") is None
+    assert store.record("key-of-clean") is not None
+    assert store.reference(runner.environment, "tiny", "clean") is not None
+    assert store.fault("objects", models["carrier"]) is None, "it stays in use"
 
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a strategy that goes away in 2.2.

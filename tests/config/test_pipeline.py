@@ -44,6 +44,13 @@ def test_only_three_sections_are_needed() -> None:
     assert make().model_dump(mode="json", exclude_defaults=True) == NEEDED
 
 
+def test_a_start_from_the_base_model_is_as_if_nothing_were_said() -> None:
+    assert make(training={"start": "base"}) == make()
+    assert make(training={"start": "champion"}).training.start == "champion"
+    with pytest.raises(ValidationError, match="'base', 'champion' or 'either'"):
+        make(training={"start": "latest"})
+
+
 @pytest.mark.parametrize("section", list(sections()), ids=lambda section: section.__name__)
 def test_every_section_is_frozen_strict_and_documented(section: type[BaseModel]) -> None:
     assert section.model_config["frozen"]

@@ -25,7 +25,7 @@ from assets.progress import Event, Progress
 from assets.store.code import code_digest, code_pieces
 from assets.store.digests import files_under
 from assets.store.program import STOP, run_program, start_program
-from assets.store.step import Build
+from assets.store.step import Build, Observation
 from assets.store.store import Store
 from tests.conftest import MakeBuild
 from tests.model.test_train import ARGUMENTS, see
@@ -34,6 +34,8 @@ from tests.tiny import make_base_model, make_rows, make_splits
 # With a copy of the weights in bfloat16 where the processor has it.
 SETTINGS: dict[str, Any] = {**ARGUMENTS, "epochs": 2, "select_by": "loss", "precision": "auto"}
 STEPS = 38
+DIGEST = "c" * 64
+"""Of the champion that `either` starts from."""
 
 
 @pytest.fixture
@@ -51,6 +53,24 @@ def start(make_build: MakeBuild, splits: Path, base: Path) -> Callable[[], Build
     return lambda: make_build({"splits": splits}, see(base))
 
 
+@pytest.fixture
+def either(start: Callable[[], Build]) -> Callable[[], Build]:
+    """What a training is given that starts from the base model and from a champion."""
+    champion = start()
+    train(champion, **{**SETTINGS, "epochs": 1, "seed": 1})
+
+    def make() -> Build:
+        build = start()
+        seen = {
+            "champion": Observation("input", "promotion log", DIGEST, objects=(DIGEST,)),
+            "champion_ancestors": Observation("input", "promotion log", DIGEST),
+        }
+        stored = {DIGEST: champion.content}.__getitem__
+        return replace(build, externals={**build.externals, **seen}, stored=stored)
+
+    return make
+
+
 def content(build: Build) -> dict[str, bytes]:
     return {path.relative_to(build.content).as_posix(): path.read_bytes() for path in files_under(build.content)}
 
@@ -62,14 +82,18 @@ def uninterrupted(start: Callable[[], Build]) -> dict[str, bytes]:
     return content(build)
 
 
-def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let SIGTERM come at a step."""
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, skipping: int = 0) -> None:
+    """Let SIGTERM come at a step; that many times it does not."""
     before = stepping.Training.update
+    passed = 0
 
     def update(self: stepping.Training, batch: list[int]) -> None:
+        nonlocal passed
         before(self, batch)
         if self.curve.step == step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            passed += 1
+            if passed > skipping:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(stepping.Training, "update", update)
 
@@ -207,6 +231,35 @@ def test_lora_goes_on_from_there_too(start: Callable[[], Build], monkeypatch: py
     assert content(build) == content(whole)
 
 
+@pytest.mark.parametrize(("second", "step"), [(False, 7), (True, 1), (True, 7), (True, STEPS)])
+def test_from_either_it_goes_on_in_the_training_that_was_stopped_and_repeats_no_step(
+    either: Callable[[], Build], events: list[Event], monkeypatch: pytest.MonkeyPatch, second: bool, step: int
+) -> None:
+    settings = {**SETTINGS, "start": "either"}
+    whole, build = either(), either()
+    train(whole, **settings)
+    with monkeypatch.context() as patch:
+        stop_after(step, patch, skipping=int(second))
+        with pytest.raises(TransientError, match=f"after step {step} of {STEPS}; a checkpoint is kept"):
+            train(build, **settings)
+    done: list[int] = []
+    update = stepping.Training.update
+
+    def noted(self: stepping.Training, batch: list[int]) -> None:
+        update(self, batch)
+        done.append(self.curve.step)
+
+    monkeypatch.setattr(stepping.Training, "update", noted)
+    events.clear()
+    train(build, **settings)
+
+    rest = list(range(step + 1, STEPS + 1))
+    assert done == (rest if second else [*rest, *range(1, STEPS + 1)])
+    assert content(build) == content(whole)
+    told = [event["at"] for event in events if event["kind"] == "metrics" and "validation_loss" in event["values"]]
+    assert told == [STEPS // 2, STEPS] * 2, "of the epochs before too, as if nothing had happened"
+
+
 def test_checkpoints_at_every_step_change_nothing(
     start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,18 +270,23 @@ def test_checkpoints_at_every_step_change_nothing(
     assert content(build) == uninterrupted
 
 
+@pytest.mark.parametrize("from_either", [False, True])
 def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
-    start: Callable[[], Build], uninterrupted: dict[str, bytes], tmp_path: Path
+    start: Callable[[], Build], either: Callable[[], Build], tmp_path: Path, from_either: bool
 ) -> None:
-    build, base = start(), tmp_path / "killed"
+    build, whole = (either(), either()) if from_either else (start(), start())
+    settings = {**SETTINGS, "start": "either"} if from_either else SETTINGS
+    train(whole, **settings)
+    base = tmp_path / "killed"
     roots = ["assets.model.train:train"]
     spec = {
         "function": roots[0],
-        "arguments": SETTINGS,
+        "arguments": settings,
         "inputs": {name: str(path) for name, path in build.inputs.items()},
         "externals": {
             name: {**vars(seen), "files": [vars(file) for file in seen.files]} for name, seen in build.externals.items()
         },
+        "stored": {DIGEST: str(build.stored(DIGEST))} if build.stored is not None else {},
         "content": str(base / "content"),
         "trace": str(base / "trace"),
         "work": str(base / "work"),
@@ -252,7 +310,7 @@ def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
         "import sys; sys.argv[0] = 'assets.model'\n"
         "from assets.store.program import main; raise SystemExit(main())"
     )
-    held = base / "work" / "checkpoints"
+    held = base / "work" / (f"checkpoints-{DIGEST[:16]}" if from_either else "checkpoints")
     for wanted in (1, 12):
         program = subprocess.Popen([sys.executable, "-c", slow, str(path)])
         deadline = time.monotonic() + 60
@@ -265,4 +323,7 @@ def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
 
     subprocess.run([sys.executable, "-c", slow, str(path)], check=True)
 
-    assert content(Build(**{**vars(build), "content": base / "content"})) == uninterrupted
+    assert content(replace(build, content=base / "content")) == content(whole)
+    if from_either:
+        told = [json.loads(line) for line in (base / "work" / "progress.jsonl").read_text().splitlines()]
+        assert f"going on from the checkpoint at step {STEPS} of {STEPS}" in [event.get("text") for event in told]

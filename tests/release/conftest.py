@@ -90,7 +90,8 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
     Every model that the log names is stored unless it is `lost`, and answers `champion`; its splits put the test rows
     of `trained_on` (by place), and a further row, into train or validation, and rows of another identifier with the
     texts of `same_texts` (by place) as well. In the splits of today the further row is in a group with the
-    rows of `like` (by place).
+    rows of `like` (by place). `splits-of-nothing` put no test row elsewhere. Challenger and champion were started from
+    models of the splits in `inherited` and `champion_inherited`.
     """
 
     def make(
@@ -126,6 +127,8 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         max_latency_ms: float | None = None,
         draw: bool = False,
         samples: int = 0,
+        inherited: Sequence[str] = (),
+        champion_inherited: Sequence[str] = (),
         beside: str | None = None,
     ) -> Release:
         base = tmp_path / f"inputs-{len(list(tmp_path.iterdir()))}"
@@ -141,7 +144,8 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
             if digest == lost:
                 raise DamagedError(f"object {digest} is damaged: it has rotted", where="the store", fix="run again")
             if digest.startswith("splits-of-"):
-                sides = [(trained_on or {}).get(at, "test") for at in range(len(true))]
+                known = {} if digest == "splits-of-nothing" else trained_on or {}
+                sides = [known.get(at, "test") for at in range(len(true))]
                 further = {len(true): "train", **(same_texts or {})}
                 rows = [(f"text {at}", true[0]) for at in (*range(len(true)), *further)]
                 return make_splits(store, rows, [*sides, *further.values()])
@@ -150,7 +154,7 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
                     base / digest / "decision.json", {"decision": "promoted", "metrics": dict.fromkeys(METRICS, 0.5)}
                 )
                 return base / digest
-            return write_model(base / digest, champion_labels)
+            return write_model(base / digest, champion_labels, champion_inherited)
 
         # The further row of the champion's training rows is there still.
         now = make_splits(
@@ -162,7 +166,7 @@ def release(make_build: MakeBuild, store: Store, tmp_path: Path, monkeypatch: py
         build = make_build(
             inputs={
                 "splits": now,
-                "model": write_model(base / "model", labels),
+                "model": write_model(base / "model", labels, inherited),
                 "evaluation": write_evaluation(base / "evaluation", true, new, baseline or new, labels, texts),
             },
             log=tuple(log),

@@ -49,8 +49,8 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def write_model(folder: Path, labels: Sequence[str] = LABELS) -> Path:
-    """Write what release reads of a model's content, without weights."""
+def write_model(folder: Path, labels: Sequence[str] = LABELS, inherited: Sequence[str] = ()) -> Path:
+    """Write what release reads of a model's content, without weights; it was started from a model of other splits."""
     names = dict(enumerate(labels))
     write_json(
         folder / "model" / "config.json", {"architectures": ["BertForSequenceClassification"], "id2label": names}
@@ -59,6 +59,7 @@ def write_model(folder: Path, labels: Sequence[str] = LABELS) -> Path:
         folder / "history.json",
         {
             "best_epoch": 1,
+            "ancestors": [{"model": f"model-of-{splits}", "splits": [splits]} for splits in inherited],
             "steps": [{"step": step, "loss": 1 / step, "learning_rate": 1e-4} for step in range(1, 9)],
             "epochs": [
                 {"epoch": epoch, "step": 4 * epoch, "loss": 0.3, **dict.fromkeys(METRICS, value)}

@@ -118,6 +118,46 @@ def test_every_split_that_the_champion_came_out_of_counts(release: MakeRelease) 
     assert release(TRUE, RIGHT, log=promoted, trained_on={0: "train"}).decision["rows_seen_by_champion"] == 1
 
 
+def test_rows_count_that_a_model_knows_from_those_that_it_was_started_from(release: MakeRelease) -> None:
+    entries = (entry(0, "old", "old", inputs={"splits": "splits-of-nothing"}),)
+    seen = {0: "train", 1: "validation"}
+    made = release(TRUE, RIGHT, log=entries, trained_on=seen, champion_inherited=["splits-of-before"])
+    assert made.decision["rows_seen_by_champion"] == 2
+    assert made.result["unseen"][0]["left_out"] == 2
+    # Such a challenger is never trained: see assets.model.parent. The proof looks all the same.
+    made = release(TRUE, RIGHT, log=entries, trained_on=seen, inherited=["splits-of-before"])
+    assert made.decision["rows_seen_by_champion"] == 0
+    assert made.result["unseen"][0]["seen_by_challenger"] == 2
+
+
+def test_what_was_replaced_when_rows_were_forgotten_is_found(release: MakeRelease) -> None:
+    first = entry(0, "old", "old", inputs={"splits": "splits-of-nothing"})
+    fields = log.forget((first,), request=0, marked=(), replaced={"gone": "splits-of-before"}, removed=(), **SIGNED)
+    made = release(TRUE, RIGHT, log=(first, LogEntry(1, fields)), trained_on={0: "train"}, champion_inherited=["gone"])
+    assert made.decision["rows_seen_by_champion"] == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (
+            {"from": "champion", "champion": "0123456789abcdef", "why": ""},
+            "with the weights of champion 0123456789ab",
+        ),
+        (
+            {"from": "base", "champion": "0123456789abcdef", "why": ""},
+            "from the base model: better on validation than from the champion",
+        ),
+        ({"from": "base", "champion": None, "why": "there is none"}, "from the base model: there is none"),
+    ],
+)
+def test_card_and_report_tell_where_training_started(start: Measurements, said: str, release: MakeRelease) -> None:
+    made = release(TRUE, RIGHT, measured=material.measurements(model={"start": start}))
+    assert f"Training started {said}." in made.card
+    assert said in made.report
+    assert "raining started" not in release(TRUE, RIGHT).card
+
+
 def test_a_label_without_rows_does_not_pull_the_average_down(release: MakeRelease) -> None:
     spam = dict.fromkeys(range(6, 10), "train")
     made = release(TRUE, RIGHT, champion=RIGHT, log=OLD, trained_on=spam, metric="f1_macro")

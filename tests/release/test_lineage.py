@@ -60,6 +60,7 @@ def test_what_is_told() -> None:
     assert found["quarantine"] == {"readable": 2, "expect_text": 3}
     parent = {"name": "base", "digest": "digest-of-base", "files": [{"name": "m", "sha256": "3", "bytes": 30}]}
     assert found["parent"] == parent
+    assert found["warm_start"] is None, "none was asked for"
     assert [each["step"] for each in found["steps"]] == list(ORDER)
     assert found["steps"][0]["configuration"] == {"raw.setting": 1}
     assert (found["run"], found["checks"], found["origin"]) == ("r", {"raw": {}}, "")
@@ -75,6 +76,14 @@ def test_of_a_model_from_elsewhere_nothing_is_known() -> None:
         [],
         {},
     )
+
+
+def test_a_warm_start() -> None:
+    start = {"from": "champion", "champion": "c" * 64, "why": "", "ancestors": ["c" * 64]}
+    found = lineage(Origins("m", records(), measurements(model={"start": start}), "base"))
+    assert found["warm_start"] == start
+    assert summary(found)["warm start"] == f"with the weights of champion {'c' * 12}"
+    assert summary(found)["started from"] == "base digest-of-ba"
 
 
 def test_a_summary() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from assets.errors import ConfigurationError
+from assets.model import parent
 from assets.progress import Event
 from assets.splits import rows
 from assets.store import ingredients
@@ -101,7 +102,7 @@ def test_settings_that_a_person_writes_down_make_the_same_model(
 ) -> None:
     settings = found_settings(open_runner, searched["search"])
     by_hand = {path.removeprefix("training."): value for path, value in settings.items()}
-    runner, _ = open_runner(training=by_hand)
+    runner, _ = open_runner(training={**by_hand, "start": "base"})
     assert [step.name for step in runner.chain] == ["splits", "model"]
     assert runner.plan()["model"].state == "fresh"
     assert set(searched["model"].record.ingredients["inputs"]) == {"splits", "base_model"}
@@ -194,3 +195,23 @@ def test_a_library_that_a_trial_may_use_is_in_the_key_and_missed_before_the_firs
     )
     with pytest.raises(ConfigurationError, match=told) if used else nullcontext():
         runner.plan()
+
+
+def test_every_trial_starts_from_where_the_training_does(open_runner: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if a model is promoted in between."""
+    begun: list[dict[str, Any]] = []
+    champions: list[str | None] = [None, "later"]
+    run_here = chain.run_here
+
+    def noted(command: Any, environment: Any) -> None:
+        begun.append(json.loads(Path(command[-1]).read_text())["externals"]["champion"])
+        run_here(command, environment)
+
+    monkeypatch.setattr(parent, "candidate", lambda *_: champions.pop(0))
+    runner, _ = open_runner({"trials": 3, "pruner": None}, {"start": "either", "epochs": 1})
+    runner.launcher = noted
+    runner.run_step("splits")
+    runner.run_step("search")
+    assert len(begun) == 3
+    assert [each["values"] for each in begun] == [["there is no champion yet"]] * 3
+    assert runner.run_step("model").action == "reused"

@@ -91,6 +91,14 @@ def test_of_a_training_that_ended_the_history_counts(tmp_path: Path) -> None:
     assert not training.worth_keeping({"epochs": [{"loss": 0.3}], "finished": True})
 
 
+def test_of_a_training_from_two_starts_all_epochs_count_in_their_order(tmp_path: Path) -> None:
+    """They are what it told while it ran."""
+    first, second = ([{"epoch": 1, "step": 10, "loss": loss}] for loss in (0.5, 0.25))
+    trainings = [{"epochs": first}, {"epochs": second}]
+    (tmp_path / "history.json").write_text(json.dumps({"epochs": first, "trainings": trainings}))
+    assert Judge().training().summary(tmp_path) == {"epochs": [*first, *second], "finished": True}
+
+
 @pytest.mark.parametrize(("select_by", "expected"), [("loss", 1), ("accuracy", 0)])
 def test_the_kept_epoch_is_the_earliest_of_the_best(select_by: str, expected: int) -> None:
     epochs: list[dict[str, Any]] = [

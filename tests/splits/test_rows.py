@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from assets.errors import DamagedError
-from assets.splits.rows import count_new, dataset, read_places, read_side, read_sides, read_some, read_test_groups
+from assets.splits.rows import count_new, dataset, read_groups, read_places, read_side, read_sides, read_some
 from assets.splits.rule import SIDES
 from assets.store.code import code_pieces
 from assets.store.links import linked
@@ -92,7 +92,7 @@ def test_what_is_in_one_group_with_the_test_set(store: Store) -> None:
     # A test row with two rows of train, one on either side of where shards are divided, and two of train.
     splits = make_splits(store, ROWS, like={1: 17, 11: 17, 2: 3})
     places = [1, 11, 16, 17, 18, 19]
-    assert read_test_groups(splits).to_pydict() == {
+    assert read_groups(splits, "test").to_pydict() == {
         "row_id": [IDS[at] for at in places],
         "text": [ROWS[at][0] for at in places],
         "group": [IDS[17 if at < 16 else at] for at in places],

@@ -38,6 +38,10 @@ def work(build: Build, *, mode: str) -> Measurements:
     """What the tests run in another process."""
     if mode == "fails":
         raise DataError("row 3 is bad", where="a.csv", fix="mend it")
+    if mode == "reads":
+        assert build.stored is not None
+        (build.content / "a.txt").write_text((build.stored("d").joinpath("o.txt")).read_text())
+        return {"objects": list(build.externals["seen"].objects)}
     if mode == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == "stops":
@@ -87,6 +91,16 @@ def test_a_program_fills_the_folders_and_its_progress_is_followed(build: Build, 
     assert [event["kind"] for event in events] == ["start", "advance", "advance", "end"]
     assert {event["step"] for event in events} == {"tiny"}
     assert events[2]["values"] == {"loss": 0.5}
+
+
+def test_a_program_reads_the_objects_that_were_observed_and_no_others(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "o.txt").write_text("an object")
+    seen = {"seen": Observation("input", "promotion log", "1", objects=("d",), lost=("e",))}
+    given = replace(build, externals=seen, stored=lambda _: tmp_path)
+    assert run_program(step(), given, {"mode": "reads"}, ROOTS, start_program) == {"objects": ["d"]}
+    assert (build.content / "a.txt").read_text() == "an object"
+    spec = json.loads((build.trace / "spec.json").read_text())
+    assert spec["stored"] == {"d": str(tmp_path)}
 
 
 def test_what_the_function_raises_is_raised_here(build: Build) -> None:

@@ -520,6 +520,34 @@ def test_what_the_log_names_is_part_of_the_key_and_can_be_read(open_runner: Open
     assert run(opened()) == []
 
 
+def test_what_is_recorded_and_not_keyed_makes_nothing_stale(open_runner: Open, source: Path) -> None:
+    here = "tests.store.tiny_chain"
+
+    def opened(**more: Any) -> Runner:
+        first, second, decide = tiny_chain.chain(source)
+        starts = Step("starts", "starts", f"{here}:starts", inputs=("letters",), recorded=f"{here}:newest")
+        return dataclasses.replace(open_runner(), chain=[first, second, starts, decide], **more)
+
+    def measured() -> Any:
+        found = opened().standing("starts")
+        assert found is not None
+        return found.measurements["there"], found.record
+
+    assert run(opened()) == ["letters built", "upper built", "starts built", "release built"]
+    before, record = measured()
+    assert before == []
+    assert set(record.ingredients["inputs"]) == {"letters"}
+    # There is a promotion now.
+    assert opened().plan().to_run == ()
+    (source / "ten.txt").write_text("ten")
+    assert run(opened())[:3] == ["letters built", "upper built", "starts built"]
+    after, record = measured()
+    assert after == [["one", "six", "two"]]
+    # Built again it is told what it began with, not what was promoted since.
+    assert "starts built" in run(opened(forced=frozenset({"starts"})))
+    assert measured()[0] == after
+
+
 def test_a_slower_run_of_what_was_promoted_before_does_not_stand_last(
     open_runner: Open, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.errors import DataError
-from assets.store.step import Build, Check, LogEntry, Measurements, Outcome, Settlement, Step
+from assets.store.step import Beginning, Build, Check, LogEntry, Measurements, Observation, Outcome, Settlement, Step
 from tests.chains import observe
 
 calls: list[str] = []
@@ -80,6 +80,18 @@ def named_first(
     assert set(inputs) == {"letters"}
     stood_for.append(stood)
     return {"letters_then": [entry.fields["inputs"]["letters"] for entry in entries[:1]]}
+
+
+def newest(beginning: Beginning) -> dict[str, Observation]:
+    """The letters of the newest decision, or of that which it began with before; see `Step.recorded`."""
+    before = () if beginning.before is None else tuple(beginning.before["digests"])
+    digests = before or tuple(entry.fields["inputs"]["letters"] for entry in beginning.entries[-1:])
+    return {"letters_then": Observation("input", "promotion log", "", objects=digests)}
+
+
+def starts(build: Build) -> Measurements:
+    calls.append("starts")
+    return {**reads(build), "digests": list(build.externals["letters_then"].objects)}
 
 
 def enough(measurements: Measurements, config: Any) -> Outcome:

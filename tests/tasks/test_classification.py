@@ -24,6 +24,37 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base_model(tmp_path_factory.mktemp("base"))
 
 
+@pytest.mark.parametrize("architecture", ["Bert", "Roberta", "DistilBert", "Electra", "DebertaV2", "ModernBert"])
+def test_outputs_are_told_from_other_weights_with_as_many_rows(architecture: str) -> None:
+    """As many labels as the body is wide: only the last layer has a row for each of them."""
+    import transformers
+
+    width = 16
+    as_wide = ("hidden_size", "embedding_size", "intermediate_size", "dim", "hidden_dim", "pooler_hidden_size")
+    small = {"num_hidden_layers": 1, "n_layers": 1, "num_attention_heads": 2, "n_heads": 2, "vocab_size": 8}
+    config = getattr(transformers, f"{architecture}Config")(pad_token_id=0)
+    for name, value in {**dict.fromkeys(as_wide, width), **small}.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    config.num_labels = width
+    torch.manual_seed(0)
+    other, model = (getattr(transformers, f"{architecture}ForSequenceClassification")(config) for _ in range(2))
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    known = [str(at) for at in range(width)]
+    labels = ["new", *reversed(known[1:])]
+
+    task.inherit(model, other.state_dict(), known, labels)
+
+    own = other.state_dict()
+    turned = [name for name, weight in model.state_dict().items() if not torch.equal(weight, own[name])]
+    assert [name for name in turned if own[name].ndim > 1] == [turned[0]]
+    assert 1 <= len(turned) <= 2
+    for name in turned:
+        found = model.state_dict()[name]
+        assert torch.equal(found[0], before[name][0]), "a label that it never learned"
+        assert torch.equal(found[1:], own[name].flip(0)[:-1])
+
+
 def test_metrics_of_an_example_computed_by_hand() -> None:
     true = ["ham", "ham", "ham", "spam", "spam"]
     predicted = ["ham", "ham", "spam", "spam", "ham"]
