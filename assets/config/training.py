@@ -20,10 +20,6 @@ def _unset_if_base(start: Start | None) -> Start | None:
 class Training(Section):
     """How the model is fine-tuned."""
 
-    start: Annotated[Start | None, AfterValidator(_unset_if_base)] = None
-    """Weights to start from: the pretrained model's (`base`, or null), the champion's, or `either`: it is trained from
-    both, and what is better on validation by `select_by` is the challenger. Which champion it was is recorded, and in
-    no key: see docs/training.md."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training rows."""
     batch_size: Annotated[int, Field(ge=1)] = 16
@@ -46,6 +42,10 @@ class Training(Section):
     select_by: Literal["loss", "accuracy", "f1_macro", "precision_macro", "recall_macro"] = "loss"
     """Validation metric by which the best checkpoint is chosen: `loss` (lowest) tells epochs apart that a count of
     right answers on few rows does not; the others are highest."""
+    start: Annotated[Start | None, AfterValidator(_unset_if_base)] = None
+    """Weights to start from: the pretrained model's (`base`, or null), the champion's, or `either`: it is trained from
+    both, and what is better on validation by `select_by` is the challenger. Which champion it was is recorded, and in
+    no key: see docs/training.md."""
     schedule: Literal["linear", "cosine"] = "linear"
     """How the learning rate falls after `warmup`: on a line, or as half a cosine."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] | None = None

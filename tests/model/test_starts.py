@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -13,8 +14,6 @@ import torch  # noqa: TID253 - this module tests torch code
 from safetensors.torch import load_file
 
 from assets.model import stepping
-from assets.model.curves import Pace
-from assets.model.loop import Fitted
 from assets.model.starts import Start, Trained, best_of
 from assets.model.train import train
 from assets.progress import Event, Progress
@@ -198,9 +197,8 @@ def test_the_better_is_kept_and_of_equals_the_one_from_the_base_model(
     """It has nothing of what earlier models learned."""
 
     def trained(start: Start, value: float) -> Trained:
-        worse = {select_by: 1 - value, "epoch": 1}
-        memory: Any = None
-        return Trained(start, None, None, Fitted([], [worse, {select_by: value, "epoch": 2}], 1, Pace(), memory))
+        fitted: Any = SimpleNamespace(epochs=[{select_by: 1 - value}, {select_by: value}], best=1)
+        return Trained(start, None, None, fitted)
 
     done = [trained(Start(), of_base), trained(Start(champion="c"), of_champion)]
     assert best_of(done, select_by, Progress("model")).start.name == kept
