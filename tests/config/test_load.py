@@ -196,7 +196,7 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
     [
         (
             "training: {learning_rat: 1}",
-            "9: training.learning_rat: there is no such field; accepted: epochs, batch_size, learning_rate, head_learning_rate, warmup, weight_decay, max_tokens, max_gradient_norm, seed, select_by, schedule, layer_decay, label_smoothing, class_weights, patience, lora_rank, order, precision, devices, activation_checkpointing, sharding; fix: did you mean learning_rate or head_learning_rate?",
+            "9: training.learning_rat: there is no such field; accepted: epochs, batch_size, learning_rate, head_learning_rate, warmup, weight_decay, max_tokens, max_gradient_norm, seed, select_by, start, schedule, layer_decay, label_smoothing, class_weights, patience, lora_rank, order, precision, devices, activation_checkpointing, sharding; fix: did you mean learning_rate or head_learning_rate?",
         ),
         (
             "training: {sharding: true, devices: 1}",
