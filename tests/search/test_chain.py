@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from assets.errors import ConfigurationError
-from assets.model import parent
+from assets.model import parent, train
 from assets.progress import Event
 from assets.splits import rows
 from assets.store import ingredients
 from assets.store.code_index import code_pieces
 from assets.store.runner import Runner, StepResult
 from assets.store.store import Store
-from assets.tasks import inputs
+from assets.tasks import tokens
 from tests.search import chain
 from tests.tiny import make_base_model, make_rows, make_splits
 
@@ -58,10 +58,11 @@ def searched(open_runner: Open) -> dict[str, StepResult]:
 
     def noted(splits: Path, side: str) -> Any:
         sides.append(side)
-        return rows.read_side(splits, side)
+        return rows.read_places(splits, side)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inputs, "read_rows", noted)
+        for module in (tokens, train):
+            patch.setattr(module, "read_places", noted)
         runner, _ = open_runner({"trials": 2})
         found = {step: runner.run_step(step) for step in STEPS}
     found["search"].measurements["sides"] = sorted(set(sides))
