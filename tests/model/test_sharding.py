@@ -10,13 +10,18 @@ import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
 from assets.errors import ConfigurationError
-from assets.model import sharding
+from assets.model import STEP, sharding
 from assets.model.devices import ALONE, LOST, Devices
 from assets.model.sharding import shard, too_large
-from assets.tasks.classification import pretrained
+from assets.store.digests import files_under
+from assets.store.program import run_program, start_program
+from assets.store.store import Store
+from assets.tasks.classification import finetuned, pretrained
+from tests.conftest import MakeBuild
 from tests.model.pair import STOPPED, alike, run_pair, trained
 from tests.model.sharded_pair import SETTINGS, every_word
-from tests.tiny import LABELS, make_base_model
+from tests.model.test_train import ARGUMENTS, see
+from tests.tiny import LABELS, make_base_model, make_rows, make_splits
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -119,6 +124,24 @@ def test_what_was_shared_out_is_taken_up_by_those_that_have_it_whole_and_back(
     whole = found["plain"]
     assert taken_up["examples"] < whole["examples"]
     alike(taken_up, {**whole, "examples": taken_up["examples"], "tokens": taken_up["tokens"]})
+
+
+def test_what_is_released_is_the_model_as_it_always_is(make_build: MakeBuild, store: Store, tmp_path: Path) -> None:
+    splits, base = make_splits(store, make_rows(200, seed=0)), make_base_model(tmp_path / "base")
+    arguments = {**ARGUMENTS, "epochs": 1, "devices": 2, "lora_rank": 4}
+    whole, shared = (make_build({"splits": splits}, see(base)) for _ in range(2))
+    for build, shared_out in ((whole, None), (shared, True)):
+        run_program(STEP, build, {**arguments, "sharding": shared_out}, [STEP.function], start_program)
+
+    first, second = (build.content / "model" for build in (whole, shared))
+    assert [path.name for path in files_under(first)] == [path.name for path in files_under(second)]
+    assert (first / "config.json").read_bytes() == (second / "config.json").read_bytes()
+    alone, together = (finetuned(folder)[0].state_dict() for folder in (first, second))
+    assert alone.keys() == together.keys()
+    for name, weight in alone.items():
+        torch.testing.assert_close(together[name], weight, rtol=1e-4, atol=1e-5)
+    timings = [json.loads((build.trace / "timing.json").read_text()) for build in (whole, shared)]
+    assert [timing["sharding"] for timing in timings] == [False, True]
 
 
 @pytest.mark.parametrize("devices", [ALONE, Devices(0, 2)])
