@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
 from assets.model import loop
 from assets.model.curves import Pace
+from assets.model.devices import Devices
+from assets.model.sharding import Shards
 from assets.progress import Event, Progress
 from assets.tasks.classification import pretrained
 from assets.tasks.device import autocast
@@ -47,3 +50,26 @@ def test_on_a_gpu_and_shared_out_epochs_are_judged_under_autocast(tmp_path: Path
             torch.float32,
             torch.bfloat16,
         ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count", "large", "is_so"),
+    [
+        (None, 2, True, True),
+        (None, 2, False, False),
+        (None, 1, True, False),
+        (True, 2, False, True),
+        (True, 1, True, False),
+        (False, 2, True, False),
+    ],
+)
+def test_when_a_model_is_shared_out(
+    monkeypatch: pytest.MonkeyPatch, wanted: bool | None, count: int, large: bool, is_so: bool
+) -> None:
+    part, model, devices = torch.nn.Linear(1, 1), torch.nn.Linear(2, 2), Devices(0, count)
+    monkeypatch.setattr(loop, "too_large", lambda *_: large)
+    monkeypatch.setattr(loop, "shard", lambda *_: Shards(0, count, part))
+
+    trained, who = loop._placed(model, wanted, torch.device("cpu"), "float32", devices)
+
+    assert (trained is part, isinstance(who, Shards)) == (is_so, is_so)
