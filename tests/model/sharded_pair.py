@@ -21,7 +21,12 @@ from assets.tasks import blocks
 from tests.model.pair import STOPPED, TRAININGS, RunsOut, trained
 
 SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {**TRAININGS, "layers run again": {"recompute": True}, "lora": {"lora_rank": 4}}
+    {
+        **TRAININGS,
+        "one epoch": {"epochs": 1},
+        "layers run again": {"epochs": 1, "recompute": True},
+        "lora": {"epochs": 1, "lora_rank": 4},
+    }
 )
 """What is trained by the two together, and by one alone."""
 
@@ -100,7 +105,7 @@ def main(folder: Path) -> None:
         for name, changed in SETTINGS.items():
             run(name, devices, **changed)
             found[name] |= {"kept": [meter.weights, meter.moments]}
-        run("bf16", devices, precision="bf16")
+        run("bf16", devices, epochs=1, precision="bf16")
         with pytest.MonkeyPatch.context() as short:
             # Different on each, as on GPUs that others use too.
             asked: list[int] = []
@@ -111,20 +116,20 @@ def main(folder: Path) -> None:
 
             short.setattr(stepping, "free_memory", free)
             said: list[Event] = []
-            run("in parts", devices, sink=said.append)
+            run("in parts", devices, epochs=1, sink=said.append)
             told = [event["text"] for event in said if event["kind"] == "message"]
             found["in parts"] |= {"said": told, "asked": asked}
         with pytest.MonkeyPatch.context() as padded:
             padded.setattr(loop, "why_padded", lambda _: "so that it is")
-            run("padded", devices)
+            run("padded", devices, epochs=1)
         for what in ("forward", "backward"):
             with pytest.MonkeyPatch.context() as out:
                 times = [] if devices.first else run_out_within(out, what)
-                run(f"one runs out of memory, {what}", devices)
+                run(f"one runs out of memory, {what}", devices, epochs=1)
                 assert devices.first or times
         with pytest.MonkeyPatch.context() as out:
             runs_out = None if devices.first else RunsOut(out.setattr)
-            run("one runs out of memory after a part", devices)
+            run("one runs out of memory after a part", devices, epochs=1)
             assert runs_out is None or runs_out.times
         with pytest.MonkeyPatch.context() as out:
             if not devices.first:

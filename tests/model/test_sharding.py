@@ -74,19 +74,19 @@ def test_each_keeps_half_of_weights_and_moments(both: list[dict[str, Any]], weig
 
 
 def test_padded_it_comes_to_the_same(found: dict[str, Any]) -> None:
-    alike(found["padded"], found["plain"])
+    alike(found["padded"], found["one epoch"])
 
 
 def test_in_bfloat16_what_is_kept_is_float32(both: list[dict[str, Any]], found: dict[str, Any]) -> None:
-    assert found["bf16"]["steps"] != found["plain"]["steps"]
-    for one, other in zip(found["bf16"]["epochs"], found["plain"]["epochs"], strict=True):
+    assert found["bf16"]["steps"] != found["one epoch"]["steps"]
+    for one, other in zip(found["bf16"]["epochs"], found["one epoch"]["epochs"], strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=0.05)
     weights = torch.tensor(found["bf16"]["weights"]["classifier.weight"])
     assert not torch.equal(weights, weights.bfloat16().float())
 
 
 def test_both_run_a_batch_in_as_many_parts(both: list[dict[str, Any]], found: dict[str, Any], weights: int) -> None:
-    alike(found["in parts"], found["plain"])
+    alike(found["in parts"], found["one epoch"])
     assert both[0]["in parts"]["asked"] == both[1]["in parts"]["asked"] == [-(-weights // 2)] * 2 + [2]
     first, second = (each["in parts"]["said"] for each in both)
     assert first == second
@@ -96,7 +96,7 @@ def test_both_run_a_batch_in_as_many_parts(both: list[dict[str, Any]], found: di
 
 @pytest.mark.parametrize("where", [", forward", ", backward", " after a part"])
 def test_where_one_runs_out_of_memory_both_try_again(found: dict[str, Any], where: str) -> None:
-    alike(found[f"one runs out of memory{where}"], found["plain"])
+    alike(found[f"one runs out of memory{where}"], found["one epoch"])
 
 
 def test_where_one_has_too_little_for_a_text_both_say_so(both: list[dict[str, Any]]) -> None:
