@@ -20,8 +20,8 @@ def _unset_if_base(start: Start | None) -> Start | None:
 class Training(Section):
     """How the model is fine-tuned."""
 
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Passes over the training rows."""
+    epochs: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Passes over the training rows, or null for 3, and with few rows as many more as make 500 steps, at most 20."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Examples in an optimizer step."""
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] | None = None

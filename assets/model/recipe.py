@@ -44,6 +44,17 @@ BOLDER = 10.0
 """How much higher the rate of a head is that knows nothing yet, and that of updates of low rank."""
 
 
+EPOCHS, STEPS = (3, 20), 500
+"""Fewest and most passes over the rows, and how many steps few rows are given. Training that looks unstable on few rows
+is mostly too short: Mosbach et al. 2021 take 20 epochs, Zhang et al. 2021 count steps."""
+
+
+def default_epochs(rows: int, batch_size: int) -> int:
+    """Passes over so many training rows: the fewest, or as many as make `STEPS` steps."""
+    least, most = EPOCHS
+    return min(max(least, math.ceil(STEPS / math.ceil(rows / batch_size))), most)
+
+
 def default_rates(model: Any, *, lora: bool) -> tuple[float, float]:
     """Peak learning rates of a model's body and of its head, by the size of the body.
 

@@ -17,7 +17,7 @@ from assets.model.devices import devices_together
 from assets.model.examples import Examples
 from assets.model.loop import Fitted, fit
 from assets.model.lora import adapt
-from assets.model.recipe import Recipe, default_rates
+from assets.model.recipe import Recipe, default_epochs, default_rates
 from assets.model.rows import CHAMPION, HISTORY
 from assets.model.starts import Start, Trained, best_of, starts_of
 from assets.model.validation import SUMMARY
@@ -35,8 +35,8 @@ def train(
     build: Build,
     *,
     labels: Sequence[str],
-    epochs: int,
     batch_size: int,
+    epochs: int | None = None,
     learning_rate: float | None = None,
     head_learning_rate: float | None = None,
     warmup: float,
@@ -89,9 +89,10 @@ def train(
         return model, tokenizer
 
     model, tokenizer = begun(starts[0])
+    rows, validation = prepare(build, tokenizer, labels, max_tokens)
     body_rate, head_rate = default_rates(model, lora=lora_rank is not None)
     recipe = Recipe(
-        epochs=epochs,
+        epochs=epochs or default_epochs(len(rows.tokens), batch_size),
         batch_size=batch_size,
         learning_rate=learning_rate or body_rate,
         head_learning_rate=head_learning_rate or head_rate,
@@ -107,7 +108,6 @@ def train(
         patience=patience,
         order=order,
     )
-    rows, validation = prepare(build, tokenizer, labels, max_tokens)
     with _stopping(build.work / STOP) as stopping:
         with devices_together() as together:
             several = f", {together.count} processes together" if together.count > 1 else ""
@@ -176,13 +176,15 @@ def train(
             "best_epoch": best["epoch"],
             "validation": {name: best[name] for name in ("loss", *SUMMARY)},
             "constant": {name: constant[name] for name in SUMMARY},
-            "epochs": epochs,
+            "epochs": recipe.epochs,
             "steps": fitted.epochs[-1]["step"],
             "train_rows": len(rows.tokens),
             "parameters": model.num_parameters(),
             "learning_rate": recipe.learning_rate,
             "head_learning_rate": recipe.head_learning_rate,
-            **{name: timing[name] for name in ("device", "devices", "precision", "seconds", "examples_per_second")},
+            **{name: timing[name] for name in ("device", "devices", "precision", "seconds", "training_seconds")},
+            "memory_gb": timing["memory_gb"],
+            **fitted.pace.values(),
             **told,
         }
 

@@ -20,6 +20,8 @@ TAG = "freshtune.model"
 """Tag of runs, logged models and versions: content digest of the model."""
 
 _DESCRIPTION_LENGTH = 5000  # characters that MLflow's database column holds
+_PACE = ("examples_per_second", "tokens_per_second", "real_tokens", "mfu", "memory_gb", "training_seconds")
+"""What training measured of itself."""
 _POINTS = 500  # of a curve; more cannot be seen and take long to store
 _METRICS_A_CALL = 1000  # MLflow's own limit
 
@@ -46,7 +48,8 @@ class Registration:
         card = (release / "card.md").read_text(encoding="utf-8")
         # The card says `models:/PIPELINE@champion`: it does not depend on the environment, the registered name does.
         card = card.replace(f"models:/{self.settlement.pipeline}@", f"models:/{self.name}@")
-        known = lineage(origins(fields, self.settlement.record, self.settlement.trace))
+        made = origins(fields, self.settlement.record, self.settlement.trace)
+        known = lineage(made)
         tags = self._tags(fields, known)
         made_from = [f"- {what}: {text}" for what, text in summary(known).items()]
         if made_from:
@@ -55,9 +58,9 @@ class Registration:
         experiment = self._experiment()
         run = self._run(experiment, fields, tags)
         model = self._logged_model(experiment, run, fields, tags, card)
-        self._log(run.info.run_id, model.model_id, fields, release)
+        self._log(run.info.run_id, model.model_id, fields, release, made.measurements.get("model", {}))
         self.client.set_terminated(run.info.run_id, "FINISHED", end_time=_milliseconds(fields["when"]))
-        made = self.client.create_model_version(
+        version = self.client.create_model_version(
             self.name,
             source=model.artifact_location,
             run_id=run.info.run_id,
@@ -65,7 +68,7 @@ class Registration:
             tags=tags,
             description=_shortened(card.split("---\n", 2)[-1].strip()),
         )
-        return int(made.version)
+        return int(version.version)
 
     def _tags(self, fields: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
         parent, warm = known["parent"] or {"name": None, "digest": None}, known["warm_start"]
@@ -141,8 +144,10 @@ class Registration:
         self.client.log_model_artifacts(model.model_id, str(weights), "model")
         return self.client.finalize_logged_model(model.model_id, "READY")
 
-    def _log(self, run_id: str, model_id: str, fields: Mapping[str, Any], release: Path) -> None:
-        """Log metrics, curve and report of a run; times come from the log, so that doing it twice is doing it once."""
+    def _log(
+        self, run_id: str, model_id: str, fields: Mapping[str, Any], release: Path, trained: Mapping[str, Any]
+    ) -> None:
+        """Log metrics, curve, pace and report of a run; times come from the log: doing it twice is doing it once."""
         from mlflow.entities import LoggedModelOutput, Metric
 
         decision = _read_json(release / "decision.json")
@@ -152,6 +157,11 @@ class Registration:
         values = [
             Metric(name, value, time, step, model_id=model_id)
             for name, value, step in (*_metrics(decision, self._intervals(fields), history), *_curve(history))
+        ]
+        values += [
+            Metric(f"train/{name}", trained[name], time, _last_step(history), model_id=model_id)
+            for name in _PACE
+            if name in trained
         ]
         for start in range(0, len(values), _METRICS_A_CALL):
             self.client.log_batch(run_id, metrics=values[start : start + _METRICS_A_CALL])

@@ -36,6 +36,11 @@ class Block:
     width: int
     mask: torch.Tensor | None
 
+    @property
+    def end(self) -> int:
+        """Where it ends in the row of tokens."""
+        return self.start + self.texts * self.width
+
     def take(self, tensor: torch.Tensor) -> torch.Tensor:
         """Of a tensor of shape [tokens, heads, size] this block's part, copied: [texts · heads, width, size]."""
         _, heads, size = tensor.shape
@@ -47,7 +52,7 @@ class Block:
         self._view(tensor).copy_(values.view(self.texts, heads, self.width, size).transpose(1, 2))
 
     def _view(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor[self.start : self.start + self.texts * self.width].view(self.texts, self.width, *tensor.shape[1:])
+        return tensor[self.start : self.end].view(self.texts, self.width, *tensor.shape[1:])
 
 
 def attend_within(
@@ -66,13 +71,13 @@ def attend_within(
         query: shape [tokens, heads, size of a head]; so are key and value.
         key: see query.
         value: see query.
-        blocks: they cover all tokens, in their order.
+        blocks: in the order of their tokens, from the first on; nothing attends to what is behind the last.
         scaling: of the products.
         dropout: share of the attention weights that is dropped.
         window: most distance of two tokens that see each other, plus 1, or None for any.
 
     Returns:
-        Of the same shape.
+        Of the same shape; 0 behind the last block.
     """
     result: torch.Tensor = _Attention.apply(query, key, value, blocks, scaling, dropout, window)  # type: ignore[no-untyped-call]
     return result
@@ -101,6 +106,7 @@ class _Attention(torch.autograd.Function):
                 used = used * keep
             block.put(result, torch.bmm(used, values))
             saved += [queries, keys, values, weights, used, keep]
+        result[blocks[-1].end :] = 0
         ctx.save_for_backward(*saved)
         ctx.blocks, ctx.scaling = blocks, scaling
         return result
@@ -123,6 +129,8 @@ class _Attention(torch.autograd.Function):
             block.put(found[0], torch.bmm(of_products, keys))
             block.put(found[1], torch.bmm(of_products.transpose(1, 2), queries))
             block.put(found[2], torch.bmm(used.transpose(1, 2), upstream))
+        for each in found:
+            each[ctx.blocks[-1].end :] = 0
         return (*found, None, None, None, None)
 
 

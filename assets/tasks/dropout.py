@@ -1,8 +1,8 @@
-"""Dropout that draws 15 random bits for an element instead of a float: on a CPU a fifth of the time.
+"""Dropout that draws 16 random bits for an element instead of a float: on a CPU an eighth of the time.
 
-A CPU spends 6 ns on an element of `torch.nn.functional.dropout`, a tenth of a training step, nearly all of it on
-random numbers. Four elements share one 64-bit number here. The share that is dropped is rounded to 1/32768. What is
-kept is scaled up accordingly, by a factor in the type of the elements: in bfloat16 1.109 for 1/0.9, 0.16 % too little.
+A CPU spends 16 ns on an element of `torch.nn.functional.dropout`, nearly all of it on random numbers. Four elements
+share one 64-bit number here. The share that is dropped is rounded to 1/65536. What is kept is scaled up accordingly, by a
+factor in the type of the elements: in bfloat16 1.109 for 1/0.9, 0.16 % too little.
 """
 
 from __future__ import annotations
@@ -14,23 +14,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-_BITS = 1 << 15
+_STEPS = 1 << 16
 
 
 def kept(like: torch.Tensor, share: float) -> torch.Tensor:
     """What to multiply a tensor with: 0 for a random share of its elements, else what scales the others up.
 
     Args:
-        like: of its shape and type.
-        share: chance of each element, drawn from torch's global generator.
+        like: of its shape and type; contiguous.
+        share: chance of each element, by numbers that a draw from torch's global generator is the seed of.
     """
+    import numpy as np
     import torch
 
-    limit = round(share * _BITS)
-    drawn = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_()
-    # The highest bit of every fourth is always 0: of no use, so that of the others is not looked at either.
-    numbers = drawn.view(torch.int16)[: like.numel()].bitwise_and_(_BITS - 1)
-    return (numbers >= limit).view(like.shape).to(like.dtype).mul_(_BITS / (_BITS - limit))
+    limit = round(share * _STEPS)
+    seed = int(torch.empty((), dtype=torch.int64).random_())
+    # Four times as fast as torch's own generator.
+    drawn = np.random.SFC64(seed).random_raw(-(-like.numel() // 4)).view(np.int16)[: like.numel()]
+    result = torch.empty_like(like)
+    # Written as what it is multiplied with: from truth values to numbers takes six times as long.
+    torch.ge(torch.from_numpy(drawn).view(like.shape), limit - _STEPS // 2, out=result)
+    return result.mul_(_STEPS / (_STEPS - limit))
 
 
 def dropping(values: torch.Tensor, share: float, training: bool) -> torch.Tensor:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 TokenIds = list[int]
 
-WINDOW = 20
-"""Batches in a window of training rows that is sorted by length: nearly as fast as sorting all, yet random."""
+WINDOW = 8
+"""Batches in a window of training rows that is sorted by length: nearly as fast as sorting all. Twice as many were 3 % faster
+but where labels differ in length their batches had little but one label, and short trainings failed (SMS spam)."""
 
 TOKENS = MappingProxyType({"cpu": 1024, "cuda": 32768})
 """Tokens in a batch of inference by kind of device, padding included: the work of a batch is alike for short and long

@@ -219,38 +219,38 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
             "9: freshness.fail_after: '1 day' is no duration; ISO 8601, for instance PT6H or P2D, or whole seconds; fix: write one that is accepted",
         ),
         (
-            "training: {epochs: 0}",
-            "9: training.epochs: 0 is not accepted; accepted: a whole number, at least 1, at most 1000; fix: write one that is accepted, or remove the line for the default 3",
+            "training: {batch_size: 0}",
+            "9: training.batch_size: 0 is not accepted; accepted: a whole number, at least 1; fix: write one that is accepted, or remove the line for the default 16",
         ),
         (
             "training:\n  learning_rate: 1.5",
             "10: training.learning_rate: 1.5 is not accepted; accepted: a number, more than 0, at most 1 or null; fix: write one that is accepted, or remove the line for the default null",
         ),
         (
-            'training: {epochs: "3"}',
-            '9: training.epochs: "3" is text; accepted: a whole number, at least 1, at most 1000; fix: remove the quotes',
+            'training: {batch_size: "3"}',
+            '9: training.batch_size: "3" is text; accepted: a whole number, at least 1; fix: remove the quotes',
         ),
         (
             "training: {learning_rate: '3e-5'}",
             '9: training.learning_rate: "3e-5" is text; accepted: a number, more than 0, at most 1 or null; fix: remove the quotes',
         ),
         (
-            "training: {epochs: many}",
-            "9: training.epochs: many is text; accepted: a whole number, at least 1, at most 1000; fix: write one that is accepted, or remove the line for the default 3",
+            "training: {batch_size: many}",
+            "9: training.batch_size: many is text; accepted: a whole number, at least 1; fix: write one that is accepted, or remove the line for the default 16",
         ),
         ('training: {epochs: "0"}', '9: training.epochs: "0" is text; accepted: a whole number'),
         ("training: {epochs: '{{ n }}'}", '9: training.epochs: "{{ n }}" is a template'),
         (
-            "training: {epochs: 1.5}",
-            "9: training.epochs: 1.5 is a number; accepted: a whole number, at least 1, at most 1000; fix: write one",
+            "training: {batch_size: 1.5}",
+            "9: training.batch_size: 1.5 is a number; accepted: a whole number, at least 1; fix: write one",
         ),
         (
             "training: {epochs: true}",
             "9: training.epochs: true is read by YAML as true or false; accepted: a whole number, at least 1",
         ),
         (
-            "training: {epochs: }",
-            "9: training.epochs: has no value; accepted: a whole number, at least 1, at most 1000; fix: write one",
+            "training: {batch_size: }",
+            "9: training.batch_size: has no value; accepted: a whole number, at least 1; fix: write one",
         ),
         (
             "training: {warmup: .nan}",

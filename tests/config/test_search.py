@@ -127,7 +127,7 @@ def test_every_value_that_its_setting_does_not_take_is_said(tmp_path: Path) -> N
         "10: search.space.training.batch_size.choices[1]: 0 is no value of training.batch_size; accepted: a whole number, at least 1; fix: change it",
         "10: search.space.training.batch_size.choices[2]: sixteen is no value of training.batch_size; accepted: a whole number, at least 1; fix: change it",
         "10: search.space.training.batch_size.choices[3]: 16.5 is no value of training.batch_size; accepted: a whole number, at least 1; fix: change it",
-        "11: search.space.training.epochs.low: 1.5 is no value of training.epochs; accepted: a whole number, at least 1, at most 1000; fix: change it",
+        "11: search.space.training.epochs.low: 1.5 is no value of training.epochs; accepted: a whole number, at least 1, at most 1000 or null; fix: change it",
         "12: search.space.training.schedule.choices[1]: cosin is no value of training.schedule; accepted: linear, cosine; fix: change it",
         "13: search.space.training.max_tokens.step: 0.5 is no value of training.max_tokens; accepted: a whole number, at least 8; fix: change it",
     ]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from assets.model.recipe import (
     Recipe,
     class_weights,
+    default_epochs,
     default_rates,
     learning_rate_of,
     out_of_patience,
@@ -96,6 +97,11 @@ def test_the_rate_falls_with_each_layer_down_and_the_head_has_its_own(tmp_path: 
     assert rate("bert.encoder.layer.0.output.dense.weight") == recipe.learning_rate * 0.5 ** (layers - 1)
     assert rate("bert.embeddings.word_embeddings.weight") == recipe.learning_rate * 0.5**layers
     assert learning_rate_of(model, "bert.embeddings.word_embeddings.weight", RECIPE) == RECIPE.learning_rate
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(1, 20), (400, 20), (640, 13), (2600, 4), (4000, 3), (10**6, 3)])
+def test_few_rows_are_gone_through_more_often(rows: int, epochs: int) -> None:
+    assert default_epochs(rows, batch_size=16) == epochs
 
 
 @pytest.mark.parametrize(("width", "layers", "rate"), [(384, 6, 1e-4), (768, 12, 5e-5), (1024, 24, 2e-5)])

@@ -23,7 +23,7 @@ from assets.release.mlflow_access import page_of
 from assets.release.registration import TAG
 from assets.release.registry import settle
 from assets.store.step import LogEntry, Settlement
-from assets.store.store import Store
+from assets.store.store import MEASUREMENTS, Record, Store
 from assets.tasks import classification
 from tests.release.material import METRICS, WHEN, entry, write_json, write_model
 from tests.tiny import LABELS, make_base_model, make_splits
@@ -410,6 +410,26 @@ def test_a_long_curve_is_thinned(place: Place, client: Any) -> None:
     assert len(points) <= 500
     assert points[-1] == 1701
     assert len({after - before for before, after in pairwise(points)}) == 1
+
+
+def test_the_pace_of_training_is_among_the_metrics(place: Place, client: Any, tmp_path: Path) -> None:
+    write_json(tmp_path / MEASUREMENTS, {"device": "cpu", "examples_per_second": 80.5, "mfu": 0.4})
+    record = Record(
+        "key", "a", "trace", dict.fromkeys(("inputs", "code", "configuration", "environment"), {}), {}, 1.0, 0.0, "ada"
+    )
+    one = entry(0, "a", "a")
+    fields = {**one.fields, "keys": [["model", "key"]], "inputs": {**one.fields["inputs"], "model": "a"}}
+    settlement = place.settlement("pace", [replace(one, fields=fields)])
+    plain = settlement.trace
+    found = replace(
+        settlement,
+        record={"key": record}.get,
+        trace=lambda digest: tmp_path if digest == "trace" else plain(digest),
+    )
+    settle(found)
+    run = client.get_run(client.get_model_version("pace", "1").run_id).data.metrics
+    told = {name: value for name, value in run.items() if name in {"train/examples_per_second", "train/mfu"}}
+    assert told == {"train/examples_per_second": 80.5, "train/mfu": 0.4}
 
 
 def test_a_long_card_is_cut_to_what_mlflow_holds(place: Place, client: Any) -> None:
