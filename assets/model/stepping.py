@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """First and second moment of a weight, as `torch.optim.AdamW` calls them."""
 
+WINDOW, PADDED_WINDOW = 2, 8
+"""Batches that rows of like length are sorted into together: without padding, and with it, which it saves a quarter of.
+
+The larger the window, the more a batch is of one length, and of one label where labels differ in length: of short
+trainings on SMS spam (20 steps) 4 of 13 failed at 20, 1 of 13 at 8, none of 13 at 2.
+"""
+
 
 @dataclass
 class State:
@@ -136,8 +143,8 @@ class Training:
     def epoch(self) -> Iterator[list[int]]:
         """Batches of the epoch at hand that are not done yet, as positions of rows."""
         self.epoch_order = self.order.get_state()
-        lengths, grouped = self.train.tokens.lengths, self.recipe.order == "grouped"
-        batches = shuffled_batches(lengths, self.recipe.batch_size, self.order, grouped=grouped)
+        window = 1 if self.recipe.order == "random" else PADDED_WINDOW if self.padded else WINDOW
+        batches = shuffled_batches(self.train.tokens.lengths, self.recipe.batch_size, self.order, window=window)
         yield from batches[self.state.batch :]
 
     def update(self, batch: list[int]) -> None:

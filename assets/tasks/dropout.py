@@ -1,8 +1,8 @@
 """Dropout that draws 16 random bits for an element instead of a float: on a CPU an eighth of the time.
 
 A CPU spends 16 ns on an element of `torch.nn.functional.dropout`, nearly all of it on random numbers. Four elements
-share one 64-bit number here. The share that is dropped is rounded to 1/65536. What is kept is scaled up accordingly, by a
-factor in the type of the elements: in bfloat16 1.109 for 1/0.9, 0.16 % too little.
+share one 64-bit number here. The share that is dropped is rounded to 1/65536. What is kept is scaled up accordingly, by
+a factor in the type of the elements: in bfloat16 1.109 for 1/0.9, 0.16 % too little.
 """
 
 from __future__ import annotations

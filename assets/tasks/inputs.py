@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 TokenIds = list[int]
 
-WINDOW = 8
-"""Batches in a window of training rows that is sorted by length: nearly as fast as sorting all. Twice as many were 3 % faster
-but where labels differ in length their batches had little but one label, and short trainings failed (SMS spam)."""
-
 TOKENS = MappingProxyType({"cpu": 1024, "cuda": 32768})
 """Tokens in a batch of inference by kind of device, padding included: the work of a batch is alike for short and long
 rows. A core is busy with few, and slower with more than its cache holds (measured on MiniLM); a GPU wants many."""
@@ -63,22 +59,26 @@ def collate(rows: Sequence[TokenIds], pad_token_id: int) -> dict[str, torch.Tens
 
 
 def shuffled_batches(
-    lengths: Sequence[int], batch_size: int, generator: torch.Generator, *, grouped: bool = True
+    lengths: Sequence[int], batch_size: int, generator: torch.Generator, *, window: int
 ) -> list[list[int]]:
-    """Row positions of one epoch's batches, in random order; `grouped`: rows of like length together.
+    """Row positions of one epoch's batches, in random order.
 
-    A random permutation is cut into windows of `WINDOW` batches, each window is sorted by length and cut into batches,
-    and the batches of all windows are shuffled.
+    A random permutation is cut into windows, each window is sorted by length and cut into batches, and the batches of
+    all windows are shuffled.
+
+    Args:
+        lengths: tokens of each row.
+        batch_size: rows in a batch.
+        generator: of the order.
+        window: batches in a window; with 1 rows are wholly at random.
     """
     import torch
 
     order = torch.randperm(len(lengths), generator=generator).tolist()
-    if not grouped:
-        return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     batches = []
-    for start in range(0, len(order), WINDOW * batch_size):
-        window = sorted(order[start : start + WINDOW * batch_size], key=lengths.__getitem__)
-        batches += [window[at : at + batch_size] for at in range(0, len(window), batch_size)]
+    for start in range(0, len(order), window * batch_size):
+        rows = sorted(order[start : start + window * batch_size], key=lengths.__getitem__)
+        batches += [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
     return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
 
 

@@ -415,7 +415,14 @@ def test_a_long_curve_is_thinned(place: Place, client: Any) -> None:
 def test_the_pace_of_training_is_among_the_metrics(place: Place, client: Any, tmp_path: Path) -> None:
     write_json(tmp_path / MEASUREMENTS, {"device": "cpu", "examples_per_second": 80.5, "mfu": 0.4})
     record = Record(
-        "key", "a", "trace", dict.fromkeys(("inputs", "code", "configuration", "environment"), {}), {}, 1.0, 0.0, "ada"
+        "key",
+        "a",
+        "trace",
+        {part: {} for part in ("inputs", "code", "configuration", "environment")},
+        {},
+        1.0,
+        0.0,
+        "ada",
     )
     one = entry(0, "a", "a")
     fields = {**one.fields, "keys": [["model", "key"]], "inputs": {**one.fields["inputs"], "model": "a"}}
