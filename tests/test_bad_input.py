@@ -105,8 +105,8 @@ def test_unknown_field_and_wrong_types_are_all_named_at_once(project: Project, c
             "fix: write one that is accepted, or remove the line for the default 16"
         ),
         (
-            "training.epochs: many is text; accepted: a whole number, at least 1, at most 1000; "
-            "fix: write one that is accepted, or remove the line for the default 3"
+            "training.epochs: many is text; accepted: a whole number, at least 1, at most 1000 or null; "
+            "fix: write one that is accepted, or remove the line for the default null"
         ),
         (
             "training.learning_rat: there is no such field; accepted: epochs, batch_size, learning_rate, "

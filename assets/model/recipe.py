@@ -44,9 +44,11 @@ BOLDER = 10.0
 """How much higher the rate of a head is that knows nothing yet, and that of updates of low rank."""
 
 
-EPOCHS, STEPS = (3, 20), 500
-"""Fewest and most passes over the rows, and how many steps few rows are given. Training that looks unstable on few rows
-is mostly too short: Mosbach et al. 2021 take 20 epochs, Zhang et al. 2021 count steps."""
+EPOCHS = (3, 20)
+"""Fewest and most passes over the training rows."""
+STEPS = 500
+"""Steps that few rows are given: training that looks unstable on them is mostly too short. Mosbach et al. 2021 take 20
+epochs, Zhang et al. 2021 count steps."""
 
 
 def default_epochs(rows: int, batch_size: int) -> int:

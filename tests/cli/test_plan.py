@@ -34,7 +34,7 @@ def test_json_after_a_change(freshtune: Freshtune, tiny: Tiny) -> None:
     assert model == {
         "step": "model",
         "state": "stale",
-        "reasons": [{"kind": "config", "what": "training.epochs", "old": 3, "new": 7}],
+        "reasons": [{"kind": "config", "what": "training.epochs", "old": None, "new": 7}],
     }
     assert [step["state"] for step in steps] == ["fresh", "fresh", "fresh", "stale", "pending", "pending"]
 
@@ -44,10 +44,10 @@ def test_table(freshtune: Freshtune, tiny: Tiny) -> None:
     assert freshtune("run", "tiny", "--to", "model").exit_code == 0
     tiny.config["training"] = {"epochs": 7}
     shown = freshtune("plan", "tiny").stdout
-    assert "config training.epochs 3 → 7" in shown
+    assert "config training.epochs unset → 7" in shown
     assert "not counting 2 never built yet" in shown
     assert "Next: freshtune run tiny" in shown
-    tiny.config["training"] = {"epochs": 3}
+    tiny.config["training"] = {}
     shown = freshtune("plan", "tiny", "--to", "model").stdout
     assert "Nothing to do: every step is fresh." in shown
     assert "Next" not in shown
@@ -118,7 +118,7 @@ def test_all_leaves_what_is_stale_for_another_reason(freshtune: Freshtune, tiny:
     assert [step["state"] for step in found["steps"]] == states
     refused = freshtune("plan", "tiny", "--accept", "model", "--why", "x")
     assert refused.exit_code == 2
-    assert "step model cannot be accepted: config training.epochs 3 → 7" in refused.stderr
+    assert "step model cannot be accepted: config training.epochs unset → 7" in refused.stderr
 
 
 @pytest.mark.parametrize(

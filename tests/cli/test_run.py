@@ -66,8 +66,8 @@ def test_only_what_is_not_fresh_is_launched(freshtune: Freshtune, tiny: Tiny) ->
 
 def test_reused(freshtune: Freshtune, tiny: Tiny) -> None:
     run_json(freshtune)
-    for epochs in (7, 3):
-        tiny.config["training"] = {"epochs": epochs}
+    for training in ({"epochs": 7}, {}):
+        tiny.config["training"] = training
         found = run_json(freshtune, "--to", "model")
     assert found["steps"][-1]["action"] == "reused"
 

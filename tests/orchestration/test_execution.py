@@ -59,7 +59,7 @@ def test_a_run_carries_its_plan_with_the_reasons(tiny: Tiny, instance: dg.Dagste
     assert "| raw | stale | missing raw |" in logged
     tiny.changed = {"training": {"epochs": 4}}
     only = tiny.run(instance, "model")
-    assert tags(instance, only)["freshtune.plan/tiny"] == "model stale: config training.epochs 3 → 4"
+    assert tags(instance, only)["freshtune.plan/tiny"] == "model stale: config training.epochs unset → 4"
     # Launched again it has the tags of the run before, and a plan of its own.
     again = tiny.run(instance, tags=tags(instance, first))
     assert tags(instance, again)["freshtune.plan/tiny"] == "release stale: input model"

@@ -68,7 +68,7 @@ def test_going_back_reuses(tiny: Tiny, instance: dg.DagsterInstance) -> None:
     result = tiny.run(instance)
     assert tiny.actions()["model"] == "reused"
     assert metadata(result, "model")["reused"] is True
-    assert metadata(result, "model")["reasons"] == "- config training.epochs 5 → 3"
+    assert metadata(result, "model")["reasons"] == "- config training.epochs 5 → unset"
     assert versions(instance, "model")[0] == before
 
 
