@@ -297,7 +297,9 @@ def targets(found: list[dict[str, Any]], resuming: float) -> list[dict[str, Any]
 
     def behind(ours: str, theirs: str) -> float:
         """How far macro-F1 lies below, in standard errors of its mean difference over all data, sizes and seeds."""
-        each = [run["scores"][theirs][at] - run["scores"][ours][at] for run in found for at in range(len(SEEDS))]
+        each: list[float] = [
+            run["scores"][theirs][at] - run["scores"][ours][at] for run in found for at in range(len(SEEDS))
+        ]
         return statistics.mean(each) / (statistics.stdev(each) / len(each) ** 0.5)
 
     worst = max(behind(ours, theirs) for ours in WAYS[2:] for theirs in WAYS[:2])
