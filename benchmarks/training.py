@@ -19,6 +19,7 @@ import argparse
 import csv
 import importlib.util
 import json
+import math
 import os
 import platform
 import random
@@ -300,7 +301,7 @@ def targets(found: list[dict[str, Any]], resuming: float) -> list[dict[str, Any]
         each: list[float] = [
             run["scores"][theirs][at] - run["scores"][ours][at] for run in found for at in range(len(SEEDS))
         ]
-        return statistics.mean(each) / (statistics.stdev(each) / len(each) ** 0.5)
+        return statistics.mean(each) / (statistics.stdev(each) / math.sqrt(len(each)))
 
     worst = max(behind(ours, theirs) for ours in WAYS[2:] for theirs in WAYS[:2])
     asked = [
