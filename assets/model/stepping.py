@@ -287,7 +287,7 @@ class Training:
             if saved and weight.requires_grad:
                 # As `torch.optim.AdamW` begins it.
                 step = torch.tensor(float(self.curve.step), device=weight.device)
-                self.optimizer.state[weight] = {"step": step, **{each: torch.zeros_like(weight) for each in MOMENTS}}
+                self.optimizer.state[weight] = {"step": step, **{each: torch.empty_like(weight) for each in MOMENTS}}
             for moment, whole in zip(self._moments(weight), saved, strict=True):
                 self.devices.fill(moment, whole)
         if generators := under(f"generator.{self.devices.rank}."):
