@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from assets.model.mirror import Mirror
 from assets.model.stepping import Training
 from assets.progress import Progress
 from assets.tasks.classification import pretrained
+from assets.tasks.device import autocast, choose_device
 from assets.tasks.tokens import Tokens
+from assets.tasks.unpadded import unpadded
 from tests.model.pair import RECIPE
 from tests.tiny import LABELS, make_base_model
 
@@ -68,3 +71,36 @@ def test_padding_takes_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = training_of(tmp_path, train, padded=padded, batch_size=3).settle(None)
 
     assert found.needed == 10 * largest
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_no_step_waits_for_the_gpu(tmp_path: Path) -> None:
+    device = choose_device()
+    tokens = Tokens.of([[2] * length for length in (5, 9, 3, 7)] * 16)
+    train = Examples([f"{at}" for at in range(64)], [*LABELS] * 32, tokens, torch.tensor([0, 1] * 32))
+    model = pretrained(make_base_model(tmp_path), LABELS).to(device).train()
+    with unpadded(model, 0) as forward:
+        training = Training(
+            Mirror(model, model),
+            train,
+            replace(RECIPE, batch_size=8),
+            forward=forward,
+            touched=None,
+            padded=False,
+            device=device,
+            casting=partial(autocast, device, "bf16"),
+            devices=ALONE,
+            progress=Progress("model"),
+            pace=Pace(),
+        )
+        # What the first steps reserve and choose is not the steady state.
+        first, second, *others = training.epoch()
+        training.update(first)
+        training.update(second)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for batch in others:
+                training.update(batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert training.curve.step == 8
