@@ -58,9 +58,9 @@ def declared() -> dict[str, list[Requirement]]:
 
 def reachable(roots: Iterable[Requirement]) -> set[str]:
     """Normalised names of what the roots pull in on this machine, as far as it is installed."""
-    todo, seen = list(roots), set[tuple[str, frozenset[str]]]()
-    while todo:
-        requirement = todo.pop()
+    pending, seen = list(roots), set[tuple[str, frozenset[str]]]()
+    while pending:
+        requirement = pending.pop()
         name = canonicalize_name(requirement.name)
         key = (name, frozenset(requirement.extras))
         if key in seen:
@@ -74,7 +74,7 @@ def reachable(roots: Iterable[Requirement]) -> set[str]:
             child = Requirement(text)
             marker = child.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*requirement.extras, "")):
-                todo.append(child)
+                pending.append(child)
     return {name for name, _ in seen}
 
 
