@@ -49,7 +49,7 @@ class Work(NamedTuple):
     """What is done with each shard, as a part of its own.
 
     Attributes:
-        function: see `assets.store.step.BuildPart`.
+        function: see `assets.store.parts.Parts`.
         done: in a word, for the progress.
         environment: libraries that matter.
     """

@@ -17,7 +17,7 @@ from assets.store.store import Store
 
 @dataclass(frozen=True)
 class Parts:
-    """Builds or finds the parts of one step; see `assets.store.step.BuildPart`.
+    """Builds or finds parts of a step's result that have keys of their own.
 
     Attributes:
         store: where they are.
@@ -42,7 +42,16 @@ class Parts:
         files: Sequence[ObservedFile] = (),
         environment: Sequence[str] = (),
     ) -> Part:
-        """See `assets.store.step.BuildPart`."""
+        """Build or find a part.
+
+        Args:
+            function: `module:function`, called as a step's function is.
+            arguments: its further arguments, JSON-able; part of the key.
+            inputs: name → content digest of objects that it reads.
+            files: files outside the store that it reads, given as the external input `files`; of them the key has the
+                digests, in this order.
+            environment: as a step declares it.
+        """
         made = made_part(function, arguments, inputs, files, environment, self.making)
         work = self.work / made.key
 

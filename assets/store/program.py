@@ -24,9 +24,10 @@ from assets import errors
 from assets.errors import ConfigurationError, FreshtuneError, StoreError, explained
 from assets.progress import Progress, Sink, discard, file_sink
 from assets.store.code import code_digest, code_pieces
-from assets.store.step import Build, BuildPart, Measurements, Observation, ObservedFile, Step, load
+from assets.store.step import Build, Measurements, Observation, ObservedFile, Step, load
 
 if TYPE_CHECKING:
+    from assets.store.parts import Parts
     from assets.store.store import Store
 
 PARENT = "FRESHTUNE_PARENT"
@@ -273,7 +274,7 @@ def _run(spec: Mapping[str, Any], sink: Sink) -> tuple[dict[str, Any], int]:
     return {"measurements": measurements}, 0
 
 
-def _parts(spec: Mapping[str, Any], progress: Progress) -> BuildPart | None:
+def _parts(spec: Mapping[str, Any], progress: Progress) -> Parts | None:
     """Parts of what the program makes, in the store that its spec names; they outlive it if it is killed."""
     if spec["store"] is None:
         return None

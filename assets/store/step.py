@@ -6,12 +6,12 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from assets.progress import Event, Progress
 
 if TYPE_CHECKING:
+    from assets.store.parts import Parts
     from assets.store.store import Record
 
 Measurements = dict[str, Any]
@@ -142,31 +142,6 @@ class Part(NamedTuple):
     measurements: Measurements
 
 
-class BuildPart(Protocol):
-    """Builds or finds a part of a step's result that has a key of its own."""
-
-    def __call__(
-        self,
-        function: str,
-        arguments: Mapping[str, Any],
-        *,
-        inputs: Mapping[str, str] = MappingProxyType({}),
-        files: Sequence[ObservedFile] = (),
-        environment: Sequence[str] = (),
-    ) -> Part:
-        """See `BuildPart`.
-
-        Args:
-            function: `module:function`, called as a step's function is.
-            arguments: its further arguments, JSON-able; part of the key.
-            inputs: name → content digest of objects that it reads.
-            files: files outside the store that it reads, given as the external input `files`; of them the key has the
-                digests, in this order.
-            environment: as a step declares it.
-        """
-        ...
-
-
 Summary = dict[str, Any]
 """What is kept of a try of a step: JSON-able, by the one who tries."""
 
@@ -222,7 +197,7 @@ class Build:
         work: folder that stays when the process is killed, the same for the same key: checkpoints.
         progress: where to say how far it is.
         pipeline: the pipeline's name, for messages and pictures only.
-        part: builds or finds a part of the result that has a key of its own; see `BuildPart`.
+        part: builds or finds a part of the result that has a key of its own; see `assets.store.parts.Parts`.
         try_step: only for a step that tunes another: see `Try`.
         before: only for a step that remembers: content folder of what it stood for; None as long as everything outside
             that it ever read is there.
@@ -244,7 +219,7 @@ class Build:
     work: Path
     progress: Progress
     pipeline: str = ""
-    part: BuildPart | None = None
+    part: Parts | None = None
     try_step: Try | None = None
     before: Path | None = None
     variant: Callable[[str, Mapping[str, str]], Path] | None = None

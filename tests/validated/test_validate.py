@@ -3,7 +3,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from assets.errors import ConfigurationError, DamagedError
 from assets.progress import Event
 from assets.raw.read import read
+from assets.store.parts import Parts
 from assets.store.step import Build, Part
 from assets.store.store import Store
 from assets.store.tables import digest_of_rows
@@ -401,7 +401,9 @@ def damage(folder: Path, file: str) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
-def test_a_damaged_part_or_shard_is_said_so(make_build: Callable[..., Build], store: Store) -> None:
+def test_a_damaged_part_or_shard_is_said_so(
+    make_build: Callable[..., Build], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     raw = write_raw(make_build, store, [[("a", "ham")]], [], [])
     build = make_build(inputs={"raw": raw})
     arguments: Mapping[str, Any] = {
@@ -412,14 +414,17 @@ def test_a_damaged_part_or_shard_is_said_so(make_build: Callable[..., Build], st
         "columns": {"keep": []},
     }
 
-    def damaging(*given: Any, **more: Any) -> Part:
-        assert build.part is not None
-        part = build.part(*given, **more)
+    build_part = Parts.__call__
+
+    def damaging(self: Parts, *given: Any, **more: Any) -> Part:
+        part = build_part(self, *given, **more)
         damage(part.content, "verdicts.feather")
         return part
 
-    with pytest.raises(DamagedError, match=r"verdicts\.feather, bytes altered\n  fix: run again"):
-        validate(replace(build, part=damaging), **arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "__call__", damaging)
+        with pytest.raises(DamagedError, match=r"verdicts\.feather, bytes altered\n  fix: run again"):
+            validate(build, **arguments)
     (shard_digest,) = json.loads((raw / "layout" / "links.json").read_text())["shards"]
     damage(store.open("objects", shard_digest), "rows.feather")
     with pytest.raises(DamagedError, match=r"rows\.feather, bytes altered\n  fix: run again"):
