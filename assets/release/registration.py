@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from assets.model.rows import HISTORY
 from assets.pages.page import REPORT
 from assets.release.gate import METRIC_NAMES
 from assets.release.lineage import lineage, origins, summary
@@ -152,16 +153,15 @@ class Registration:
 
         decision = _read_json(release / "decision.json")
         model = self.settlement.content(fields["challenger"])
-        history = _read_json(model / "history.json") if (model / "history.json").is_file() else None
+        history = _read_json(model / HISTORY) if (model / HISTORY).is_file() else None
         time = _milliseconds(fields["when"])
         values = [
             Metric(name, value, time, step, model_id=model_id)
-            for name, value, step in (*_metrics(decision, self._intervals(fields), history), *_curve(history))
-        ]
-        values += [
-            Metric(f"train/{name}", trained[name], time, _last_step(history), model_id=model_id)
-            for name in _PACE
-            if name in trained
+            for name, value, step in (
+                *_metrics(decision, self._intervals(fields), history),
+                *_curve(history),
+                *_pace(trained, history),
+            )
         ]
         for start in range(0, len(values), _METRICS_A_CALL):
             self.client.log_batch(run_id, metrics=values[start : start + _METRICS_A_CALL])
@@ -212,6 +212,11 @@ def _curve(history: Mapping[str, Any] | None) -> Iterator[tuple[str, float, int]
         yield from (
             (f"validation/{name}", epoch[name], epoch["step"]) for name in ("loss", *METRIC_NAMES) if name in epoch
         )
+
+
+def _pace(trained: Mapping[str, Any], history: Mapping[str, Any] | None) -> Iterator[tuple[str, float, int]]:
+    """Name, value and training step of what training measured of itself."""
+    yield from ((f"train/{name}", trained[name], _last_step(history)) for name in _PACE if name in trained)
 
 
 def _thinned(points: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import DamagedError
+from assets.model.rows import HISTORY
 from assets.pages.page import REPORT, frame
 from assets.release import gate
 from assets.release.lineage import in_words
@@ -121,7 +122,7 @@ def _of_the_page(build: Build, context: Json, same_rows: SameRows | None) -> Jso
 
     decision, metrics, metric = context["decision"], context["metrics"], context["decision"]["metric"]
     metric_name = gate.METRIC_NAMES[metric]
-    history = _read_json(build.inputs["model"] / "history.json")
+    history = _read_json(build.inputs["model"] / HISTORY)
     flips = _flips(build, decision, same_rows)
     releases = _releases(build, decision, context["intervals"].get(metric))
     drawn = {

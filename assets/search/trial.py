@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.model.recipe import better
+from assets.model.rows import HISTORY
 from assets.progress import Event
 from assets.store.step import Summary
 
@@ -83,7 +84,7 @@ class Training:
         """The epochs with what was measured on the validation side, and whether they are all."""
         if content is None:
             return {"epochs": self.epochs, "finished": False}
-        history: Any = json.loads((content / "history.json").read_bytes())
+        history: Any = json.loads((content / HISTORY).read_bytes())
         # Where a training was done from two starts, it told of both.
         epochs = [epoch for each in history.get("trainings", [history]) for epoch in each["epochs"]]
         return {"epochs": epochs, "finished": True}
