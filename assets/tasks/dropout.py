@@ -21,7 +21,7 @@ def kept(like: torch.Tensor, share: float) -> torch.Tensor:
     """What to multiply a tensor with: 0 for a random share of its elements, else what scales the others up.
 
     Args:
-        like: of its shape and type; contiguous.
+        like: of its shape and type.
         share: chance of each element, by numbers that a draw from torch's global generator is the seed of.
     """
     import numpy as np

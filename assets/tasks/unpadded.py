@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assets.tasks.device import onto
+from assets.tasks.inputs import TokenIds
 
 if TYPE_CHECKING:
     import torch
 
     from assets.tasks.blocks import Block
 
-TokenIds = list[int]
 Forward = Callable[[Sequence[TokenIds]], "torch.Tensor"]
 """From the tokens of each text to its logits, shape [texts, outputs], in the order of the texts."""
 
@@ -101,8 +101,8 @@ def cut(lengths: Sequence[int]) -> list[int]:
 def rounded(tokens: int) -> int:
     """Next of a few numbers of tokens: eight to each doubling, at most an eighth more.
 
-    oneDNN compiles each of its products for the very shapes, which costs as much as running it ten times: in batches of
-    ever new lengths a sixth of a training step (measured).
+    oneDNN compiles each of its products for the very shapes, which costs several times what running it does: in batches
+    of ever new lengths a sixth of a training step (measured).
     """
     step = 1 << max(4, tokens.bit_length() - 4)
     return -(-tokens // step) * step
