@@ -13,6 +13,7 @@ from assets.progress import Event, Progress
 from assets.store.parts import Parts
 from assets.store.step import Build, Observation
 from assets.store.store import Store
+from tests.tiny import make_base_model
 
 MakeBuild = Callable[..., Build]
 
@@ -45,6 +46,12 @@ def store(tmp_path: Path) -> Store:
 def publish(store: Store) -> Callable[[Path], Path]:
     """Publish a folder as an object; returns its folder in the store. The folder itself is gone."""
     return lambda folder: store.open("objects", store.publish("objects", folder))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny pretrained model."""
+    return make_base_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

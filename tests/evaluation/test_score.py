@@ -22,17 +22,12 @@ from assets.store.store import Store
 from assets.tasks.classification import metrics, pretrained
 from assets.tasks.loading import load_tokenizer
 from tests.conftest import MakeBuild
-from tests.tiny import LABELS, make_base_model, make_rows, make_splits
+from tests.tiny import LABELS, make_rows, make_splits
 
 
 @pytest.fixture
 def splits(store: Store) -> Path:
     return make_splits(store, make_rows(400, seed=5))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base_model(tmp_path_factory.mktemp("base"))
 
 
 def write_model(folder: Path, base: Path, labels: Sequence[str]) -> Path:

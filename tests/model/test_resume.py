@@ -29,7 +29,7 @@ from assets.store.step import Build, Observation
 from assets.store.store import Store
 from tests.conftest import MakeBuild
 from tests.model.test_train import ARGUMENTS, see
-from tests.tiny import make_base_model, make_rows, make_splits
+from tests.tiny import make_rows, make_splits
 
 # With a copy of the weights in bfloat16 where the processor has it.
 SETTINGS: dict[str, Any] = {**ARGUMENTS, "epochs": 2, "select_by": "loss", "precision": "auto"}
@@ -41,11 +41,6 @@ DIGEST = "c" * 64
 @pytest.fixture
 def splits(store: Store) -> Path:
     return make_splits(store, make_rows(500, seed=0))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
@@ -96,6 +91,19 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, skipping: int = 0) ->
                 os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(stepping.Training, "update", update)
+
+
+def steps_done(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the steps that are done from here on, as they are done."""
+    done: list[int] = []
+    update = stepping.Training.update
+
+    def noted(self: stepping.Training, batch: list[int]) -> None:
+        update(self, batch)
+        done.append(self.curve.step)
+
+    monkeypatch.setattr(stepping.Training, "update", noted)
+    return done
 
 
 @pytest.mark.parametrize("step", [1, 7, 19, 20, 37, STEPS])
@@ -242,14 +250,7 @@ def test_from_either_it_goes_on_in_the_training_that_was_stopped_and_repeats_no_
         stop_after(step, patch, skipping=int(second))
         with pytest.raises(TransientError, match=f"after step {step} of {STEPS}; a checkpoint is kept"):
             train(build, **settings)
-    done: list[int] = []
-    update = stepping.Training.update
-
-    def noted(self: stepping.Training, batch: list[int]) -> None:
-        update(self, batch)
-        done.append(self.curve.step)
-
-    monkeypatch.setattr(stepping.Training, "update", noted)
+    done = steps_done(monkeypatch)
     events.clear()
     train(build, **settings)
 

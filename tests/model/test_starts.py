@@ -13,7 +13,6 @@ import pytest
 import torch  # noqa: TID253 - this module tests torch code
 from safetensors.torch import load_file
 
-from assets.model import stepping
 from assets.model.starts import Start, Trained, best_of
 from assets.model.train import train
 from assets.progress import Event, Progress
@@ -22,7 +21,7 @@ from assets.store.step import Build, Observation
 from assets.store.store import Store
 from tests.conftest import MakeBuild
 from tests.model.test_train import ARGUMENTS, see
-from tests.tiny import LABELS, make_base_model, make_rows, make_splits
+from tests.tiny import LABELS, make_rows, make_splits
 
 ONE = {**ARGUMENTS, "epochs": 1}
 LEARNS = {**ARGUMENTS, "epochs": 8, "learning_rate": 1e-2, "head_learning_rate": 1e-2}
@@ -35,11 +34,6 @@ Begin = Callable[..., Build]
 @pytest.fixture
 def splits(store: Store) -> Path:
     return make_splits(store, make_rows(200, seed=0))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
@@ -215,7 +209,7 @@ def test_checkpoints_of_a_training_from_elsewhere_are_not_its_own(
     begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from assets.errors import TransientError
-    from tests.model.test_resume import stop_after
+    from tests.model.test_resume import steps_done, stop_after
 
     plain, build = begin(), begin()
     train(plain, **ONE, start="champion")
@@ -223,14 +217,7 @@ def test_checkpoints_of_a_training_from_elsewhere_are_not_its_own(
         stop_after(3, patch)
         with pytest.raises(TransientError):
             train(build, **ONE)
-    steps: list[int] = []
-    update = stepping.Training.update
-
-    def counted(self: stepping.Training, batch: list[int]) -> None:
-        update(self, batch)
-        steps.append(self.curve.step)
-
-    monkeypatch.setattr(stepping.Training, "update", counted)
+    steps = steps_done(monkeypatch)
     train(replace(begin(), work=build.work, content=build.content), **ONE, start="champion")
 
     assert steps[0] == 1

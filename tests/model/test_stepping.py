@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from assets.model.mirror import Mirror
 from assets.model.stepping import Training
 from assets.progress import Progress
 from assets.tasks.classification import pretrained
-from assets.tasks.device import autocast, choose_device
+from assets.tasks.device import Precision, autocast, choose_device
 from assets.tasks.tokens import Tokens
 from assets.tasks.unpadded import unpadded
 from tests.model.pair import RECIPE
@@ -31,9 +30,15 @@ def no_forward(_: Any) -> torch.Tensor:
 
 
 def training_of(
-    folder: Path, train: Examples, device: str = "cpu", *, padded: bool = False, **changed: Any
+    folder: Path,
+    train: Examples,
+    device: str = "cpu",
+    *,
+    precision: Precision = "float32",
+    padded: bool = False,
+    **changed: Any,
 ) -> Training:
-    model = pretrained(make_base_model(folder), LABELS)
+    model, where = pretrained(make_base_model(folder), LABELS), torch.device(device)
     return Training(
         Mirror(model, model),
         train,
@@ -41,8 +46,8 @@ def training_of(
         forward=no_forward,
         touched=None,
         padded=padded,
-        device=torch.device(device),
-        casting=nullcontext,
+        device=where,
+        casting=partial(autocast, where, precision),
         devices=ALONE,
         progress=Progress("model"),
         pace=Pace(),
@@ -75,24 +80,11 @@ def test_padding_takes_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_no_step_waits_for_the_gpu(tmp_path: Path) -> None:
-    device = choose_device()
     tokens = Tokens.of([[2] * length for length in (5, 9, 3, 7)] * 16)
     train = Examples([f"{at}" for at in range(64)], [*LABELS] * 32, tokens, torch.tensor([0, 1] * 32))
-    model = pretrained(make_base_model(tmp_path), LABELS).to(device).train()
-    with unpadded(model, 0) as forward:
-        training = Training(
-            Mirror(model, model),
-            train,
-            replace(RECIPE, batch_size=8),
-            forward=forward,
-            touched=None,
-            padded=False,
-            device=device,
-            casting=partial(autocast, device, "bf16"),
-            devices=ALONE,
-            progress=Progress("model"),
-            pace=Pace(),
-        )
+    training = training_of(tmp_path, train, choose_device().type, precision="bf16", batch_size=8)
+    model = training.model.to(training.device).train()
+    with unpadded(model, 0) as training.forward:
         # What the first steps reserve and choose is not the steady state.
         first, second, *others = training.epoch()
         training.update(first)

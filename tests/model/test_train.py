@@ -58,11 +58,6 @@ def splits(store: Store) -> Path:
     return make_splits(store, make_rows(500, seed=0))
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base_model(tmp_path_factory.mktemp("base"))
-
-
 @pytest.fixture
 def build(make_build: MakeBuild, splits: Path, base: Path) -> Build:
     return make_build({"splits": splits}, see(base))

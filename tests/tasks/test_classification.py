@@ -19,11 +19,6 @@ LABELS = ("ham", "spam", "other")
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1, max_size=40)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base_model(tmp_path_factory.mktemp("base"))
-
-
 @pytest.mark.parametrize("architecture", ["Bert", "Roberta", "DistilBert", "Electra", "DebertaV2", "ModernBert"])
 def test_outputs_are_told_from_other_weights_with_as_many_rows(architecture: str) -> None:
     """As many labels as the body is wide: only the last layer has a row for each of them."""

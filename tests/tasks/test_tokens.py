@@ -23,16 +23,11 @@ from assets.tasks.loading import load_tokenizer, quiet
 from assets.tasks.shard import TOKENS
 from assets.tasks.tokens import Tokens, tokenize, tokens_of
 from tests.conftest import MakeBuild
-from tests.tiny import make_base_model, make_rows, make_splits
+from tests.tiny import make_rows, make_splits
 
 ROWS = [(f"Unheard-of {text} " * (1 + at % 3), label) for at, (text, label) in enumerate(make_rows(60, seed=0))]
 MOST = 24
 """Tokens; some texts have more."""
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_base_model(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
