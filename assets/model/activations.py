@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.tasks.inputs import TokenIds
-from assets.tasks.unpadded import Forward, seen_again
+from assets.tasks.unpadded import Forward
 
 if TYPE_CHECKING:
     import torch
@@ -145,7 +145,7 @@ def recomputed(model: Any) -> Iterator[None]:
     from torch.utils.checkpoint import checkpoint
 
     layers = layers_of(model)
-    again = partial(checkpoint, use_reentrant=False, context_fn=seen_again)
+    again = partial(checkpoint, use_reentrant=False)
     for layer in layers:
         layer.gradient_checkpointing, layer._gradient_checkpointing_func = True, again
     try:

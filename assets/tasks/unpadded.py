@@ -13,10 +13,10 @@ out by their offsets where the pretrained body ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from assets.tasks.device import onto
@@ -42,6 +42,8 @@ FIRST_POSITION = {
     "camembert": True,
 }
 """Architectures that run unpadded → whether positions begin behind the number of the padding token, not at 0."""
+HANDED_ON = ("firsts", "blocks", "offsets", "longest")
+"""What of a layout is handed on to attention and to the end of the body."""
 BLOCK_COST = 24.0
 """What a further block costs, in tokens through the linear layers: its small operations, measured on MiniLM."""
 ATTENTION_COST = 0.004
@@ -70,8 +72,9 @@ class Layout:
     longest: int
     real: int
 
-
-_LAYOUT: ContextVar[Layout] = ContextVar("layout")
+    def inputs(self) -> dict[str, Any]:
+        """What a model is called with: transformers hands on to its attention what it does not know itself."""
+        return {name: getattr(self, name) for name in ("input_ids", "position_ids", *HANDED_ON)}
 
 
 def cut(lengths: Sequence[int]) -> list[int]:
@@ -109,7 +112,13 @@ def rounded(tokens: int) -> int:
 
 
 def lay_out(
-    rows: Sequence[TokenIds], *, pad_token_id: int, first_position: int, device: torch.device, round_up: bool = False
+    rows: Sequence[TokenIds],
+    *,
+    pad_token_id: int,
+    first_position: int,
+    device: torch.device,
+    by_offsets: bool = False,
+    round_up: bool = False,
 ) -> Layout:
     """Lay texts end to end.
 
@@ -118,6 +127,7 @@ def lay_out(
         pad_token_id: fills texts up within a block.
         first_position: position of a text's first token.
         device: where the tensors go.
+        by_offsets: say where texts begin, as attention on a GPU wants it, and do not cut them into blocks.
         round_up: fill the row up behind the last text: see `rounded`.
     """
     import torch
@@ -126,8 +136,7 @@ def lay_out(
 
     order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
     lengths = [len(rows[at]) for at in order]
-    on_gpu = device.type == "cuda"
-    ends = list(range(1, len(rows) + 1)) if on_gpu else cut(lengths)
+    ends = list(range(1, len(rows) + 1)) if by_offsets else cut(lengths)
     ids: list[int] = []
     positions: list[int] = []
     firsts = [0] * len(rows)
@@ -139,14 +148,14 @@ def lay_out(
             firsts[at] = len(ids)
             ids += rows[at] + [pad_token_id] * (width - len(rows[at]))
             positions += range(first_position, first_position + width)
-        if not on_gpu:
+        if not by_offsets:
             blocks.append(Block(start, end - begin, width, _mask(lengths[begin:end], width)))
         begin = end
     if round_up:
         surplus = rounded(len(ids)) - len(ids)
         ids += [pad_token_id] * surplus
         positions += [first_position] * surplus
-    offsets = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()], dtype=torch.int32) if on_gpu else None
+    offsets = torch.tensor([*accumulate(lengths, initial=0)], dtype=torch.int32) if by_offsets else None
     return Layout(
         onto(device, torch.tensor([ids])),
         onto(device, torch.tensor([positions])),
@@ -175,11 +184,14 @@ def attend(
     attention_mask: None,
     *,
     scaling: float,
+    blocks: Sequence[Block],
+    offsets: torch.Tensor | None,
+    longest: int,
     dropout: float = 0.0,
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention within each text of the layout at hand, as transformers asks for it.
+    """Attention within each text of a layout, as transformers asks for it.
 
     Args:
         module: the attention layer.
@@ -188,6 +200,9 @@ def attend(
         value: see query.
         attention_mask: none is made.
         scaling: of the products.
+        blocks: of the layout; so are offsets and longest.
+        offsets: see blocks.
+        longest: see blocks.
         dropout: share of the attention weights that is dropped; on a GPU the kernel has none, and none is dropped.
         sliding_window: most distance of two tokens that see each other, plus 1, or None for any.
 
@@ -195,40 +210,23 @@ def attend(
         Shape [1, tokens, heads, size of a head], and no weights.
     """
     assert attention_mask is None, "texts that are laid end to end have no mask of their own"
-    layout = _LAYOUT.get()
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    if layout.offsets is not None:
+    if offsets is not None:
         import torch
         from torch.nn.attention.varlen import varlen_attn
 
         window = (-1, -1) if sliding_window is None else (sliding_window - 1, sliding_window - 1)
-        ends, longest = layout.offsets, layout.longest
         # All that the kernel takes: rotary positions and what is no matrix product may leave float32 under autocast.
         wanted = value.dtype
         query, key, value = (tensor.to(torch.bfloat16) for tensor in (query, key, value))
-        attended = varlen_attn(query, key, value, ends, ends, longest, longest, scale=scaling, window_size=window)
+        attended = varlen_attn(query, key, value, offsets, offsets, longest, longest, scale=scaling, window_size=window)
         assert isinstance(attended, torch.Tensor)
         return attended.to(wanted)[None], None
     from assets.tasks.blocks import attend_within
 
     dropout = dropout if module.training else 0.0
-    attended = attend_within(query, key, value, layout.blocks, scaling=scaling, dropout=dropout, window=sliding_window)
+    attended = attend_within(query, key, value, blocks, scaling=scaling, dropout=dropout, window=sliding_window)
     return attended[None], None
-
-
-@contextmanager
-def _laid_out(layout: Layout) -> Iterator[None]:
-    token = _LAYOUT.set(layout)
-    try:
-        yield
-    finally:
-        _LAYOUT.reset(token)
-
-
-def seen_again() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """What `torch.utils.checkpoint` runs a layer in: in the backward pass it sees the layout that it saw first."""
-    layout = _LAYOUT.get(None)
-    return nullcontext(), nullcontext() if layout is None else _laid_out(layout)
 
 
 def why_padded(model: Any) -> str | None:
@@ -262,7 +260,7 @@ def unpadded(model: Any, pad_token_id: int, observe: Callable[[Layout], None] | 
     assert why_padded(model) is None
     first_position = pad_token_id + 1 if FIRST_POSITION[model.config.model_type] else 0
     before = model.config._attn_implementation
-    hook = _body(model).register_forward_hook(_take_firsts)
+    hook = _body(model).register_forward_hook(_take_firsts, with_kwargs=True)
     model.set_attn_implementation(NAME)
 
     # Only products in bfloat16 are oneDNN's.
@@ -274,12 +272,12 @@ def unpadded(model: Any, pad_token_id: int, observe: Callable[[Layout], None] | 
             pad_token_id=pad_token_id,
             first_position=first_position,
             device=model.device,
+            by_offsets=model.device.type == "cuda",
             round_up=round_up,
         )
         if observe is not None:
             observe(layout)
-        with _laid_out(layout):
-            logits: torch.Tensor = model(input_ids=layout.input_ids, position_ids=layout.position_ids).logits
+        logits: torch.Tensor = model(**layout.inputs()).logits
         return logits
 
     try:
@@ -296,7 +294,7 @@ def _body(model: Any) -> Any:
     return body.encoder if getattr(body, "pooler", None) is not None else body
 
 
-def _take_firsts(_module: Any, _given: Any, output: Any) -> Any:
+def _take_firsts(_module: Any, _given: Any, named: Mapping[str, Any], output: Any) -> Any:
     """Leave of the hidden states, shape [1, tokens, width], those of first tokens, shape [texts, 1, width]."""
-    output.last_hidden_state = output.last_hidden_state[0][_LAYOUT.get().firsts].unsqueeze(1)
+    output.last_hidden_state = output.last_hidden_state[0][named["firsts"]].unsqueeze(1)
     return output

@@ -18,7 +18,6 @@ from assets.tasks.unpadded import (
     BLOCK_COST,
     FIRST_POSITION,
     Layout,
-    _laid_out,
     attend,
     cut,
     lay_out,
@@ -224,10 +223,10 @@ def test_the_kernel_of_a_gpu_gets_bfloat16_and_what_comes_back_is_as_it_was(monk
         return value
 
     monkeypatch.setattr(varlen, "varlen_attn", kernel)
-    none, offsets = torch.empty(0, dtype=torch.int64), torch.tensor([0, 2, 5], dtype=torch.int32)
-    value = torch.randn(1, 4, 5, 8)
-    with _laid_out(Layout(none, none, none, (), offsets, 3, 5)):
-        attended, _ = attend(torch.nn.Identity(), value, value, value, None, scaling=1.0)
+    offsets, value = torch.tensor([0, 2, 5], dtype=torch.int32), torch.randn(1, 4, 5, 8)
+    attended, _ = attend(
+        torch.nn.Identity(), value, value, value, None, scaling=1.0, blocks=(), offsets=offsets, longest=3
+    )
 
     assert attended.dtype == torch.float32
     assert torch.equal(attended, value.transpose(1, 2).bfloat16().float())
