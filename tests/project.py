@@ -21,6 +21,9 @@ import yaml
 from typer.testing import CliRunner
 
 from assets.cli.main import app
+from assets.orchestration import execution
+from assets.progress import file_sink
+from assets.store import program
 from assets.store.digests import digest_content, digest_file, files_under
 from assets.store.storage import MANIFEST
 from tests.tiny import LABELS, make_base_model, make_rows
@@ -116,8 +119,10 @@ class Project:
             return CliRunner().invoke(app, arguments)
 
     def run(self, *arguments: str) -> dict[str, Any]:
-        """`freshtune run tiny --json` in this process, which must succeed; what it prints."""
-        result = self.freshtune("run", "tiny", "--json", *arguments)
+        """`freshtune run tiny --json` in this process, training included, which must succeed; what it prints."""
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(execution, "pipes_launcher", lambda _: in_this_process)
+            result = self.freshtune("run", "tiny", "--json", *arguments)
         assert result.exit_code == 0, result.output
         found: dict[str, Any] = json.loads(result.stdout)
         return found
@@ -151,6 +156,14 @@ class Project:
     def faults(self) -> list[str]:
         """What is not whole in the store; see `store_faults`."""
         return store_faults(self.home / "store")
+
+
+def in_this_process(command: Sequence[str], _: Mapping[str, str]) -> None:
+    """Launcher that runs a step's program without a process of its own, which would import torch once more."""
+    spec = json.loads(Path(command[-1]).read_text(encoding="utf-8"))
+    work = Path(spec["work"])
+    result, code = program._run(spec, file_sink(work / "progress.jsonl"))
+    program._leave(program.result_file(work, rank=0), result, code, say=False)
 
 
 def actions(found: Mapping[str, Any]) -> dict[str, str]:
