@@ -15,7 +15,7 @@ from assets.chain import chain_of
 from assets.session import open_runner
 from assets.store.runner import StepResult
 from tests.config.test_pipeline import make
-from tests.project import ROWS, STEPS, Project, actions, digests
+from tests.project import ROWS, STEPS, Project, actions, digests, in_this_process
 from tests.tiny import LABELS, make_rows
 
 pytestmark = [
@@ -127,7 +127,7 @@ def test_new_row_reruns_the_whole_chain_by_the_store_alone_and_back_again_reuses
     project.write("second.csv", [MORE])
     assert planned(project)["raw"] == [f"source +1 file, {(project.folder / 'data' / 'second.csv').stat().st_size} B"]
     with project.entered():
-        runner = open_runner("tiny")
+        runner = open_runner("tiny", launcher=in_this_process)
         results = [runner.run_step(step) for step in runner.plan().to_run]
     assert {result.step: result.action for result in results} == BUILT
     assert results[0].measurements["rows"] == ROWS + 1

@@ -46,7 +46,7 @@ def await_training(project: Project, process: subprocess.Popen[str]) -> list[psu
     while time.monotonic() - started < PATIENCE:
         assert process.poll() is None, process.communicate()[1]
         for path in project.home.glob("work/*/progress.jsonl"):
-            if '"advance"' in path.read_text():
+            if '"learning_rate"' in path.read_text():
                 children = psutil.Process(process.pid).children(recursive=True)
                 assert any("assets.model" in child.cmdline() for child in children)
                 return children

@@ -17,7 +17,7 @@ from assets.store.runner import Runner
 from assets.store.step import Build
 from assets.tasks.loading import load_tokenizer
 from assets.tasks.tokens import tokens_of
-from tests.project import ROWS, Project
+from tests.project import ROWS, Project, in_this_process
 from tests.tiny import make_rows
 
 UP_TO_SPLITS = ("raw", "validated", "cleaned", "splits")
@@ -26,7 +26,7 @@ UP_TO_SPLITS = ("raw", "validated", "cleaned", "splits")
 @contextmanager
 def opened(project: Project) -> Iterator[Runner]:
     with project.entered():
-        yield open_runner("tiny")
+        yield open_runner("tiny", launcher=in_this_process)
 
 
 def run(project: Project, *steps: str) -> dict[str, str]:
