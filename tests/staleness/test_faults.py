@@ -1,4 +1,4 @@
-"""The store under faults: each operation fails once, and the process dies at each operation once.
+"""The store under faults: an operation fails, or the process dies there; here at every fifth, in tests/system at each.
 
 Whatever happened, the store holds whole objects only, and the next run takes over what was complete, builds the rest,
 and ends with the results of a run that nothing disturbed. See `faulty` for how faults are made.
@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from typing import Any
@@ -19,19 +20,26 @@ import pytest
 from tests.project import ROOT
 
 FUNCTIONS = {"letters", "upper", "shared", "decide"}
+EVERY = 5
+"""Of so many operations one is struck here."""
 LEAST = 20
 """Fewer operations than any scenario has: less would mean that faults are made where nothing happens."""
 
 
-def attempts(*options: str, processes: int = 1, **settings: str) -> list[dict[str, Any]]:
-    """What `faulty` reports, from processes that share the operations among them; the first attempt has no fault."""
+def attempts(
+    *options: str, processes: int = 1, every: int = 1, at: int = 1, environment: Mapping[str, str] = os.environ
+) -> list[dict[str, Any]]:
+    """What `faulty` reports, from processes that share the operations among them; the first attempt has no fault.
+
+    Struck are every so many operations, from the one that has the number `at`, counted from 1.
+    """
 
     def share(first: int) -> list[dict[str, Any]]:
-        shared = ("--every", str(processes), "--first", str(first))
+        shared = ("--every", str(every * processes), "--first", str(first))
         done = subprocess.run(
             [sys.executable, "-m", "tests.staleness.faulty", *options, *shared],
             cwd=ROOT,
-            env={**os.environ, **settings},
+            env={**os.environ, **environment},
             capture_output=True,
             text=True,
             check=False,
@@ -40,24 +48,24 @@ def attempts(*options: str, processes: int = 1, **settings: str) -> list[dict[st
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     with ThreadPoolExecutor(processes) as pool:
-        shares = list(pool.map(share, range(1, processes + 1)))
+        shares = list(pool.map(share, range(at, at + every * processes, every)))
     struck = [attempt for _, *attempts in shares for attempt in attempts]
     return [shares[0][0], *sorted(struck, key=itemgetter("at"))]
 
 
-def check(found: list[dict[str, Any]], *, repair: bool) -> None:
+def check(found: list[dict[str, Any]], *, repair: bool, every: int = 1, at: int = 1) -> None:
     undisturbed, *struck = found
     assert "failed" not in undisturbed, undisturbed
     operations = undisturbed["seen"]
     assert undisturbed["end"] == "succeeded"
     assert undisturbed["called"] == undisturbed["left"] == undisturbed["faults"] == []
     assert len(operations) > LEAST
-    # Each operation was struck, and the last attempt came behind them all.
-    assert [attempt["at"] for attempt in struck] == list(range(1, len(operations) + 2))
-    assert [attempt["struck"] for attempt in struck] == [*operations, None]
-    assert struck[-1]["end"] == "succeeded"
+    # Where each operation is struck, the last attempt comes behind them all.
+    assert [attempt["at"] for attempt in struck] == list(range(at, len(operations) + 2, every))
+    assert [attempt["struck"] for attempt in struck] == [*operations, None][at - 1 :: every]
     for attempt in struck:
         said = str(attempt)
+        assert attempt["struck"] or attempt["end"] == "succeeded", said
         assert "failed" not in attempt, said
         assert attempt["faults"] == attempt["faults_then"] == [], said
         missing = FUNCTIONS - set(attempt["complete"])
@@ -68,17 +76,32 @@ def check(found: list[dict[str, Any]], *, repair: bool) -> None:
         assert attempt["log"] == undisturbed["log"] == ["promoted"] * (1 + repair), said
 
 
-@pytest.mark.parametrize("repair", [False, True], ids=["from nothing", "repairing"])
-@pytest.mark.parametrize("fault", ["kill", "raise"])
-def test_a_folder_outlives_a_fault_at_every_operation(fault: str, *, repair: bool) -> None:
-    found = attempts(fault, *(["--repair"] if repair else []))
-    check(found, repair=repair)
-    ends = {attempt["end"].partition(":")[0] for attempt in found[1:]}
-    assert {"killed" if fault == "kill" else "failed"} < ends
+def outlives(fault: str, *options: str, repair: bool, every: int = 1, at: int = 1) -> list[dict[str, Any]]:
+    """Strike every so many operations of a run that builds all or repairs; what came of each that was struck."""
+    found = attempts(fault, *(["--repair"] if repair else []), *options, every=every, at=at)
+    check(found, repair=repair, every=every, at=at)
+    return found[1:]
 
 
-@pytest.mark.parametrize("repair", [False, True], ids=["from nothing", "repairing"])
-@pytest.mark.parametrize("fault", ["raise", "late"])
-def test_object_storage_outlives_a_fault_at_every_operation(fault: str, *, repair: bool) -> None:
+def folder_outlives(fault: str, *, repair: bool, every: int = 1, at: int = 1) -> None:
+    ends = {attempt["end"].partition(":")[0] for attempt in outlives(fault, repair=repair, every=every, at=at)}
+    assert ("killed" if fault == "kill" else "failed") in ends
+
+
+def object_storage_outlives(fault: str, *, repair: bool, every: int = 1, at: int = 1) -> None:
     """`late`: the operation was done, but its answer was lost."""
-    check(attempts(fault, *(["--repair"] if repair else []), "--store", "memory://faulty"), repair=repair)
+    outlives(fault, "--store", "memory://faulty", repair=repair, every=every, at=at)
+
+
+@pytest.mark.parametrize(
+    ("fault", "repair", "at"), [("kill", False, 1), ("kill", True, 2), ("raise", False, 3), ("raise", True, 4)]
+)
+def test_a_folder_outlives_a_fault_at_any_operation(fault: str, *, repair: bool, at: int) -> None:
+    folder_outlives(fault, repair=repair, every=EVERY, at=at)
+
+
+@pytest.mark.parametrize(
+    ("fault", "repair", "at"), [("raise", False, 1), ("raise", True, 2), ("late", False, 3), ("late", True, 4)]
+)
+def test_object_storage_outlives_a_fault_at_any_operation(fault: str, *, repair: bool, at: int) -> None:
+    object_storage_outlives(fault, repair=repair, every=EVERY, at=at)

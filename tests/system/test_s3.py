@@ -362,4 +362,4 @@ def test_a_run_whose_writes_all_lose_their_first_answer_does_everything_once(
 def test_a_run_outlives_a_fault_at_every_operation(server: Server, url: str, fault: str, *, repair: bool) -> None:
     """`late`: the operation was done, but its answer was lost."""
     options = [fault, "--store", url, *(["--repair"] if repair else [])]
-    check(attempts(*options, processes=2, **server.environment), repair=repair)
+    check(attempts(*options, processes=2, environment=server.environment), repair=repair)
