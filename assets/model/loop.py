@@ -22,6 +22,7 @@ from assets.model.mirror import Mirror
 from assets.model.recipe import Recipe, better, learning_rate_of, out_of_patience, rate_share
 from assets.model.sharding import Shards, shard, too_large
 from assets.model.stepping import Training
+from assets.model.threads import settle_threads
 from assets.model.validation import VALIDATION_TOKENS, validate
 from assets.progress import Progress
 from assets.tasks.device import Precision, autocast, memory_in_use, onto, peak
@@ -150,6 +151,8 @@ def fit(
             for epoch in training.state.epochs:
                 _tell(progress, epoch)
             pace.resuming = time.perf_counter() - resuming
+        elif device.type == "cpu" and devices.count == 1:
+            settle_threads(training.attempt, training.steps)
         _train(training, judging, validation, labels, progress, checkpoints, stopping)
         if any(devices.any(keep and checkpoints.kept != training.curve.step)):
             checkpoints.save(training.curve.step, *training.saved())

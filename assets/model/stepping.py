@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from assets.model.examples import Examples
 from assets.model.memory import Parts
 from assets.model.mirror import Mirror
 from assets.model.recipe import Recipe, class_weights, parameter_groups, rate_share, total_weight
+from assets.model.threads import take_up
 from assets.progress import Progress
 from assets.tasks import classification as task
 from assets.tasks.device import onto
@@ -115,15 +116,10 @@ class Training:
                 where="training.activation_checkpointing",
                 fix="leave it out: batches run in smaller parts where memory is short",
             )
-        generators, lengths = self._generators(), self.train.tokens.lengths
+        lengths = self.train.tokens.lengths
         by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
-        self.mirror.stand_in.train()
-        with self.casting():
+        with self._tracelessly(), self.casting():
             each, layer = kept(self.mirror.stand_in, self.forward, self.train.tokens[by_length[-1]])
-        self._set_generators(generators)
-        if self.touched is not None:
-            self.touched.forget()
-        self.pace.real = self.pace.places = 0
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
         if self.touched is not None:
             trained += self.touched.weight.numel()
@@ -141,6 +137,24 @@ class Training:
         if found.most is not None:
             self.parts.most = found.most
         return found
+
+    def attempt(self) -> None:
+        """Compute the gradients of a batch of rows of all lengths, and leave everything as it was."""
+        by_length = sorted(range(len(self.train.tokens)), key=self.train.tokens.lengths.__getitem__)
+        with self._tracelessly():
+            self._gradients(by_length[:: math.ceil(len(by_length) / self.recipe.batch_size)])
+
+    @contextmanager
+    def _tracelessly(self) -> Iterator[None]:
+        """Run the model as training does, before the first step, and leave everything as it was."""
+        generators = self._generators()
+        self.mirror.stand_in.train()
+        yield
+        self.mirror.clear()
+        self._set_generators(generators)
+        if self.touched is not None:
+            self.touched.forget()
+        self.pace.real = self.pace.places = 0
 
     def epoch(self) -> Iterator[list[int]]:
         """Batches of the epoch at hand that are not done yet, as positions of rows."""
@@ -236,9 +250,12 @@ class Training:
 
     def saved(self) -> tuple[dict[str, Any], Iterator[tuple[str, torch.Tensor]]]:
         """All that is needed to go on from here: what is JSON-able, and tensors by name, to be taken one by one."""
+        import torch
+
         curve = {"step": self.curve.step, "points": self.curve.points, "rows": self.curve.rows}
         most = None if self.parts.most == math.inf else self.parts.most
-        return {"state": asdict(self.state), "curve": curve, "most": most}, self._tensors()
+        state = {"state": asdict(self.state), "curve": curve, "most": most, "threads": torch.get_num_threads()}
+        return state, self._tensors()
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         import torch
@@ -272,6 +289,7 @@ class Training:
         self.state = State(**state["state"])
         # Other parts would come to other bits: what is free now may be more or less than it was then.
         self.parts.most = math.inf if state["most"] is None else state["most"]
+        take_up(state["threads"])
         noted = tensors["noted"].to(self.device).unbind() if "noted" in tensors else ()
         self.curve = replace(self.curve, noted=list(noted), **curve)
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from assets.errors import ConfigurationError
+from assets.store.program import THREADS
 
 if TYPE_CHECKING:
     import torch
@@ -23,10 +24,17 @@ PEAKS = MappingProxyType({"H200": 989e12, "H100": 989e12, "L40S": 362e12, "A100"
 
 
 def choose_device() -> torch.device:
-    """Pick the GPU where there is one, else the CPU; a GPU is told to compute the same bits every time."""
+    """Pick the GPU where there is one, else the CPU.
+
+    A GPU is told to compute the same bits every time. On a CPU torch is told how many processors a container may use:
+    of a quota it does not know.
+    """
     import torch
+    from joblib import cpu_count
 
     if not torch.cuda.is_available():
+        if THREADS not in os.environ:
+            torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
         return torch.device("cpu")
     # cuBLAS is deterministic only with a workspace of a fixed size, which it reads when the first context is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -165,6 +165,7 @@ def trained(
         "seed": torch.initial_seed(),
         "examples": fitted.pace.examples,
         "tokens": fitted.pace.tokens,
+        "places": fitted.pace.places,
     }
 
 
