@@ -112,7 +112,7 @@ def test_unknown_field_and_wrong_types_are_all_named_at_once(project: Project, c
             "training.learning_rat: there is no such field; accepted: epochs, batch_size, learning_rate, "
             "head_learning_rate, warmup, weight_decay, max_tokens, max_gradient_norm, seed, select_by, start, "
             "schedule, layer_decay, label_smoothing, class_weights, patience, lora_rank, order, precision, devices, "
-            "activation_checkpointing, sharding; fix: did you mean learning_rate or head_learning_rate?"
+            "activation_checkpointing, sharding, compile; fix: did you mean learning_rate or head_learning_rate?"
         ),
     ]
 

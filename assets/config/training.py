@@ -72,6 +72,10 @@ class Training(Section):
     sharding: Annotated[bool | None, OfTheMachine()] = None
     """Whether `devices` share out weights, gradients and moments, each keeping a part of them, which takes more time;
     null: where they would not fit one GPU. See docs/devices.md."""
+    compile: Annotated[bool, OfTheMachine()] = False
+    """Whether `torch.compile` makes one function of the model's body, for GPUs: it takes a minute or more when training
+    begins, and steps of small models less time. On a CPU, and where batches are padded, a message says that nothing is
+    compiled. See docs/devices.md."""
 
     @model_validator(mode="after")
     def _shared_out_among_several(self) -> Self:
@@ -79,5 +83,14 @@ class Training(Section):
             raise ValueError(
                 f"sharding true needs several devices, and devices is {self.devices or 'null, which is one'} "
                 "(accepted: 2 or more, or all); fix: set devices, or leave sharding out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shared_out_or_compiled(self) -> Self:
+        if self.sharding and self.compile:
+            raise ValueError(
+                "sharding true excludes compile true: a model that is shared out is gathered layer by layer, and "
+                "compiled as a whole; fix: leave one of them out"
             )
         return self

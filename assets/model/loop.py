@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from assets.errors import TransientError
 from assets.model.activations import Plan, recomputed
 from assets.model.checkpoints import Checkpoints
+from assets.model.compiled import compiled, why_not_compiled
 from assets.model.curves import Pace
 from assets.model.devices import ALONE, Devices
 from assets.model.embeddings import Touched, touched_only
@@ -48,6 +49,7 @@ class Fitted:
         pace: how fast it went, since it began or was taken up again.
         memory: how batches fitted into it.
         sharding: whether the model was shared out among the devices.
+        compiled: whether its body was compiled.
     """
 
     steps: list[dict[str, float]]
@@ -56,6 +58,7 @@ class Fitted:
     pace: Pace
     memory: Plan
     sharding: bool
+    compiled: bool
 
 
 def fit(
@@ -74,6 +77,7 @@ def fit(
     devices: Devices = ALONE,
     recompute: bool | None = None,
     sharding: bool | None = None,
+    compiling: bool = False,
     keep: bool = False,
 ) -> Fitted:
     """Train a model, and leave it at its best epoch (the earliest of equals).
@@ -96,11 +100,12 @@ def fit(
         devices: that train together; each calls this with the same arguments.
         recompute: whether activations are computed again in the backward pass; None: where memory is short.
         sharding: whether several devices share out the model; None: where it does not fit one GPU.
+        compiling: whether the model's body is compiled where that can be.
         keep: save at the end too, since the result is not written yet.
 
     Raises:
         ConfigurationError: memory does not suffice, activations cannot be computed again, or the model cannot be
-            shared out.
+            shared out or compiled.
         DataError: a loss is not finite.
         TransientError: `stopping` said so; the next run goes on.
     """
@@ -140,6 +145,7 @@ def fit(
         if memory.again:
             stack.enter_context(recomputed(mirror.stand_in))
         _tell_memory(progress, memory)
+        compiling = compiling and _compiled(mirror, device, progress, stack, padded=reason is not None, sharded=sharded)
         devices.draw_apart(recipe.seed, 0)
         resuming = time.perf_counter()
         saved = checkpoints.latest()
@@ -160,7 +166,7 @@ def fit(
         if devices.first or not sharded:
             model.load_state_dict(training.best, assign=sharded)
     curve, state = training.curve, training.state
-    return Fitted(curve.points, state.epochs, state.best, pace, memory, sharded)
+    return Fitted(curve.points, state.epochs, state.best, pace, memory, sharded, compiling)
 
 
 def _why_padded(model: Any, device: torch.device, precision: Precision) -> str | None:
@@ -222,6 +228,19 @@ def _mirror(
         # Of what is shared out, weights are gathered in bfloat16.
         return Mirror(model, model) if sharded else Mirror.in_bf16(model), nullcontext
     return Mirror(model, model), partial(autocast, device, precision)
+
+
+def _compiled(
+    mirror: Mirror, device: torch.device, progress: Progress, stack: ExitStack, *, padded: bool, sharded: bool
+) -> bool:
+    """Compile what runs in training if that can be; whether it can."""
+    reason = why_not_compiled(device, padded=padded, sharded=sharded)
+    if reason is None:
+        stack.enter_context(compiled(mirror.stand_in))
+        progress.message("the model's body is compiled at the first step, which takes a minute or more")
+    else:
+        progress.message(f"nothing is compiled: {reason}")
+    return reason is None
 
 
 @contextmanager

@@ -56,6 +56,7 @@ def train(
     devices: int | Literal["all"] | None = None,
     activation_checkpointing: bool | None = None,
     sharding: bool | None = None,
+    compile: bool = False,  # noqa: A002 - the name of the field
     start: Literal["champion", "either"] | None = None,
 ) -> Measurements:
     """Fine-tune the pretrained model; the arguments are the fields of `assets.config.pipeline.Training`.
@@ -138,6 +139,7 @@ def train(
                     devices=together,
                     recompute=activation_checkpointing,
                     sharding=sharding,
+                    compiling=compile,
                     keep=each is not starts[-1],
                 )
                 if together.first:
@@ -156,6 +158,7 @@ def train(
             "threads": torch.get_num_threads(),
             "devices": together.count,
             "sharding": fitted.sharding,
+            "compiled": fitted.compiled,
             "precision": settled,
             "activation_checkpointing": fitted.memory.again,
             "part_tokens": fitted.memory.most,

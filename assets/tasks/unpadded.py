@@ -260,7 +260,7 @@ def unpadded(model: Any, pad_token_id: int, observe: Callable[[Layout], None] | 
     assert why_padded(model) is None
     first_position = pad_token_id + 1 if FIRST_POSITION[model.config.model_type] else 0
     before = model.config._attn_implementation
-    hook = _body(model).register_forward_hook(_take_firsts, with_kwargs=True)
+    hook = body_of(model).register_forward_hook(_take_firsts, with_kwargs=True)
     model.set_attn_implementation(NAME)
 
     # Only products in bfloat16 are oneDNN's.
@@ -287,7 +287,7 @@ def unpadded(model: Any, pad_token_id: int, observe: Callable[[Layout], None] | 
         model.set_attn_implementation(before)
 
 
-def _body(model: Any) -> Any:
+def body_of(model: Any) -> Any:
     """The module whose result is the hidden states that the pooler or the head reads."""
     body = model.base_model
     # A pooler inside the body takes the first token of each row: it must get what is taken out already.

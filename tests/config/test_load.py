@@ -196,7 +196,7 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
     [
         (
             "training: {learning_rat: 1}",
-            "9: training.learning_rat: there is no such field; accepted: epochs, batch_size, learning_rate, head_learning_rate, warmup, weight_decay, max_tokens, max_gradient_norm, seed, select_by, start, schedule, layer_decay, label_smoothing, class_weights, patience, lora_rank, order, precision, devices, activation_checkpointing, sharding; fix: did you mean learning_rate or head_learning_rate?",
+            "9: training.learning_rat: there is no such field; accepted: epochs, batch_size, learning_rate, head_learning_rate, warmup, weight_decay, max_tokens, max_gradient_norm, seed, select_by, start, schedule, layer_decay, label_smoothing, class_weights, patience, lora_rank, order, precision, devices, activation_checkpointing, sharding, compile; fix: did you mean learning_rate or head_learning_rate?",
         ),
         (
             "training: {sharding: true, devices: 1}",
@@ -205,6 +205,10 @@ def test_what_stands_at_the_top_is_checked(text: str, expected: str, root: Path)
         (
             "training: {sharding: true}",
             "9: training: sharding true needs several devices, and devices is null, which is one (accepted: 2 or more, or all); fix: set devices, or leave sharding out",
+        ),
+        (
+            "training: {sharding: true, devices: all, compile: true}",
+            "9: training: sharding true excludes compile true: a model that is shared out is gathered layer by layer, and compiled as a whole; fix: leave one of them out",
         ),
         (
             "gate: {epochs: 1}",

@@ -108,6 +108,7 @@ def trained(
     stop_at: int | None = None,
     recompute: bool | None = None,
     sharding: bool | None = None,
+    compiling: bool = False,
     precision: Precision = "float32",
     lora_rank: int | None = None,
     sink: Sink = discard,
@@ -154,6 +155,7 @@ def trained(
             devices=devices,
             recompute=recompute,
             sharding=sharding,
+            compiling=compiling,
         )
     except TransientError:
         return {}

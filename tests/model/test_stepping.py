@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
 from assets.model import stepping
+from assets.model.compiled import compiled
 from assets.model.curves import Pace
 from assets.model.devices import ALONE
 from assets.model.examples import Examples
@@ -79,12 +81,13 @@ def test_padding_takes_memory_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_no_step_waits_for_the_gpu(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compiling", [False, True])
+def test_no_step_waits_for_the_gpu(tmp_path: Path, compiling: bool) -> None:
     tokens = Tokens.of([[2] * length for length in (5, 9, 3, 7)] * 16)
     train = Examples([f"{at}" for at in range(64)], [*LABELS] * 32, tokens, torch.tensor([0, 1] * 32))
     training = training_of(tmp_path, train, choose_device().type, precision="bf16", batch_size=8)
     model = training.model.to(training.device).train()
-    with unpadded(model, 0) as training.forward:
+    with unpadded(model, 0) as training.forward, compiled(model) if compiling else nullcontext():
         # What the first steps reserve and choose is not the steady state.
         first, second, *others = training.epoch()
         training.update(first)

@@ -36,12 +36,14 @@ def test_a_gpu_is_told_to_compute_the_same_bits_every_time(monkeypatch: pytest.M
     told: list[bool] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "use_deterministic_algorithms", told.append)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "put back after the test")
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
 
     assert where.choose_device() == torch.device("cuda")
 
     assert told == [True]
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 

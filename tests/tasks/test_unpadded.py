@@ -71,7 +71,7 @@ def camembert() -> Any:
 def distilbert() -> Any:
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-    sizes = {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}
+    sizes = {"dim": 32, "n_layers": SIZES["num_hidden_layers"], "n_heads": 4, "hidden_dim": 64}
     return DistilBertForSequenceClassification(
         DistilBertConfig(vocab_size=WORDS, max_position_embeddings=80, num_labels=3, **sizes)
     )
