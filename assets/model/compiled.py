@@ -41,6 +41,7 @@ def compiled(model: Any) -> Iterator[None]:
     """
     import torch
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+    from torch._inductor import config as kernels
     from torch.fx.experimental import _config as shapes
 
     body = body_of(model)
@@ -53,8 +54,8 @@ def compiled(model: Any) -> Iterator[None]:
     body.forward = forward
     try:
         # Else two numbers that happen to be equal in the first batch, such as of tokens and of a row's width, would be
-        # taken for one, and the next batch compiled anew.
-        with shapes.patch(use_duck_shape=False):  # type: ignore[attr-defined]
+        # taken for one, and the next batch compiled anew; and sums be cut up by what was quicker in a trial.
+        with shapes.patch(use_duck_shape=False), kernels.patch(deterministic=True):  # type: ignore[attr-defined]
             yield
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         # Behind it stand how to see more, and where in transformers it was.

@@ -139,6 +139,7 @@ def test_outside_of_training_nothing_is_compiled() -> None:
     model = a_model()
     before = body_of(model).forward
     with running(model, compiled(model)) as forward, torch.inference_mode():
+        assert torch._inductor.config.deterministic
         model.eval()
         forward(some_rows(4, seed=0))
 
