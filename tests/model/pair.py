@@ -1,12 +1,8 @@
-"""Trainings that a test runs alone and as two processes: `python -m tests.model.pair FOLDER`, as torchrun would."""
+"""Trainings that a test runs alone and as two processes."""
 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,13 +37,13 @@ RECIPE = Recipe(
 TRAININGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "plain": {},
-        # 129 rows: the last batch has one row, which one of the two processes lacks.
+        # 65 rows: the last batch has one row, which one of the two processes lacks.
         "a row that is left over": {"order": "random"},
         "weights and smoothing": {"class_weights": "balanced", "label_smoothing": 0.1, "layer_decay": 0.8},
         "batches of three": {"batch_size": 3, "epochs": 1},
     }
 )
-STOPPED = 7
+STOPPED = 3
 """Step after which a training is stopped that goes on with another number of processes."""
 
 
@@ -142,7 +138,7 @@ def trained(
     try:
         fitted = fit(
             model,
-            examples(tokenizer, 129, seed=1),
+            examples(tokenizer, 65, seed=1),
             examples(tokenizer, 60, seed=2),
             replace(RECIPE, **changed),
             labels=LABELS,
@@ -171,17 +167,6 @@ def trained(
     }
 
 
-def run_pair(folder: Path, module: str = "tests.model.pair") -> None:
-    """Run a module as two processes, with a folder as its argument."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", module, str(folder)]
-    both = [subprocess.Popen(command, env={**os.environ, **together, "RANK": str(rank)}) for rank in range(2)]
-    assert [each.wait(240) for each in both] == [0, 0]
-
-
 def main(folder: Path) -> None:
     """What each of the two processes does: all trainings, one after the other."""
     with devices_together() as devices:
@@ -198,7 +183,3 @@ def main(folder: Path) -> None:
         found["one runs out of memory"] = trained(folder / "one runs out of memory", devices)
         assert runs_out is None or runs_out.times
         (folder / f"found-{devices.rank}.json").write_text(json.dumps(found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

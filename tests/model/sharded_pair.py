@@ -1,9 +1,8 @@
-"""Trainings of two processes that share out a model: `python -m tests.model.sharded_pair FOLDER`, as torchrun would."""
+"""Trainings of two processes that share out a model."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,7 +150,3 @@ def main(folder: Path) -> None:
             trained(folder / "whole then shared", devices, sharding=False, stop_at=STOPPED)
         run("whole then shared", devices)
     (folder / f"found-{devices.rank}.json").write_text(json.dumps(found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

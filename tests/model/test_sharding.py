@@ -14,11 +14,12 @@ from assets.model import STEP, sharding
 from assets.model.devices import ALONE, LOST, Devices
 from assets.model.sharding import shard, too_large
 from assets.store.digests import files_under
-from assets.store.program import run_program, start_program
+from assets.store.program import run_program
 from assets.store.store import Store
 from assets.tasks.classification import finetuned, pretrained
 from tests.conftest import MakeBuild
-from tests.model.pair import STOPPED, alike, run_pair, trained
+from tests.model import forked, sharded_pair
+from tests.model.pair import STOPPED, alike, trained
 from tests.model.sharded_pair import SETTINGS, every_word
 from tests.model.test_train import ARGUMENTS, see
 from tests.tiny import LABELS, make_base_model, make_rows, make_splits
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     with every_word():
         trained(folder / "one then shared", ALONE, stop_at=STOPPED)
-    run_pair(folder, "tests.model.sharded_pair")
+    forked.pair(sharded_pair.main, folder)
     return folder
 
 
@@ -131,7 +132,7 @@ def test_what_is_released_is_the_model_as_it_always_is(make_build: MakeBuild, st
     arguments = {**ARGUMENTS, "epochs": 1, "devices": 2, "lora_rank": 4}
     whole, shared = (make_build({"splits": splits}, see(base)) for _ in range(2))
     for build, shared_out in ((whole, None), (shared, True)):
-        run_program(STEP, build, {**arguments, "sharding": shared_out}, [STEP.function], start_program)
+        run_program(STEP, build, {**arguments, "sharding": shared_out}, [STEP.function], forked.launch_pair)
 
     first, second = (build.content / "model" for build in (whole, shared))
     assert [path.name for path in files_under(first)] == [path.name for path in files_under(second)]
