@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,9 +38,20 @@ class Mirror:
             parameter.data = parameter.detach().to(torch.bfloat16)
         return cls(model, stand_in)
 
+    @cached_property
+    def weights(self) -> list[Any]:
+        """Of the model. To find them takes as long as many an operation, and they are needed several times a step."""
+        return list(self.model.parameters())
+
+    @cached_property
+    def running(self) -> list[Any]:
+        """What stands for each of the weights when it runs."""
+        return list(self.stand_in.parameters())
+
     def clear(self) -> None:
         """Forget the gradients of what runs."""
-        self.stand_in.zero_grad()
+        for other in self.running:
+            other.grad = None
 
     def gather(self, *, first: bool) -> None:
         """Bring the gradients of a part of a batch to the weights, in float32, and forget them in the copy.
@@ -53,7 +65,7 @@ class Mirror:
 
         if self.stand_in is self.model:
             return
-        pairs = list(zip(self.model.parameters(), self.stand_in.parameters(), strict=True))
+        pairs = list(zip(self.weights, self.running, strict=True))
         for weight, other in pairs:
             if other.grad is None and first:
                 weight.grad = None
@@ -63,17 +75,17 @@ class Mirror:
         bring = torch._foreach_copy_ if first else torch._foreach_add_
         there = [(weight.grad, other.grad) for weight, other in pairs if other.grad is not None]
         bring([ours for ours, _ in there], [theirs for _, theirs in there])
-        self.stand_in.zero_grad()
+        self.clear()
 
     def gradients(self) -> list[torch.Tensor]:
         """Gradients of the weights that have any, in float32, where the optimizer finds them."""
-        return [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+        return [weight.grad for weight in self.weights if weight.grad is not None]
 
     def refresh(self) -> None:
         """Bring the copy in line with the weights."""
         import torch
 
         if self.stand_in is not self.model:
-            parameters = zip(self.model.parameters(), self.stand_in.parameters(), strict=True)
+            parameters = zip(self.weights, self.running, strict=True)
             pairs = [(weight.detach(), other.detach()) for weight, other in parameters if weight.requires_grad]
             torch._foreach_copy_([other for _, other in pairs], [weight for weight, _ in pairs])
