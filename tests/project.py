@@ -114,15 +114,14 @@ class Project:
             yield
 
     def freshtune(self, *arguments: str) -> Any:
-        """Run a command in this process; click's result."""
-        with self.entered():
+        """Run a command in this process, a training included; click's result."""
+        with self.entered(), pytest.MonkeyPatch.context() as patched:
+            patched.setattr(execution, "pipes_launcher", lambda _: in_this_process)
             return CliRunner().invoke(app, arguments)
 
     def run(self, *arguments: str) -> dict[str, Any]:
-        """`freshtune run tiny --json` in this process, training included, which must succeed; what it prints."""
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(execution, "pipes_launcher", lambda _: in_this_process)
-            result = self.freshtune("run", "tiny", "--json", *arguments)
+        """`freshtune run tiny --json` in this process, which must succeed; what it prints."""
+        result = self.freshtune("run", "tiny", "--json", *arguments)
         assert result.exit_code == 0, result.output
         found: dict[str, Any] = json.loads(result.stdout)
         return found

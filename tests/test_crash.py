@@ -1,4 +1,4 @@
-"""Killed, stopped, run twice at once: what stands is whole, and the next run goes on from there."""
+"""Killed, stopped: what stands is whole, and the next run goes on from there."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psutil
 import pytest
 
 from assets.orchestration.wiring import GPU_POOL
-from tests.project import PATIENCE, STEPS, Project, actions, digests
-from tests.tiny import make_rows
+from tests.project import PATIENCE, Project, actions
 
 # MLflow 3.17 asks SQLAlchemy 2.1 for a strategy that goes away in 2.2.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -111,24 +109,3 @@ def test_interrupted_in_training_says_so_and_ends_with_130(project: Project) -> 
     assert_nothing_trained(project, children)
     assert list(project.home.glob("work/*/checkpoints/step-*.json")), "the training saved what it had done"
     assert dagster_runs(project) == [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED]
-
-
-def test_two_runs_at_once_share_the_work_and_agree(project: Project) -> None:
-    project.declare()  # a short training
-    project.write("again.csv", make_rows(1, seed=0))  # so that both build `raw` too
-    with project.start() as one, project.start() as other:
-        told = [process.communicate(timeout=PATIENCE) for process in (one, other)]
-    assert (one.returncode, other.returncode) == (0, 0), told
-    found: list[dict[str, Any]] = [json.loads(said.splitlines()[-1]) for said, _ in told]
-    for step in STEPS:
-        # A step that both wanted was computed by one of them; a decision is never taken over.
-        built = [actions(each)[step] for each in found].count("built")
-        assert built <= (2 if step == "release" else 1), (step, found)
-    assert {**digests(found[0]), "release": ""} == {**digests(found[1]), "release": ""}
-    assert [each["release"]["version"] for each in found] == [1, 1]
-    assert_nothing_left(project)
-    assert dagster_runs(project) == [dg.DagsterRunStatus.SUCCESS] * 3
-
-    after = project.run()
-    assert after["run_id"] is None
-    assert {**digests(after), "release": ""} == {**digests(found[0]), "release": ""}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ from assets.release.gate import METRIC_NAMES, against
 
 def render(template: str, context: dict[str, Any]) -> str:
     """Fill a template; values are escaped in HTML, and a name that is not in `context` is an error."""
+    return _environment().get_template(template).render(context)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Keeps templates once they are compiled."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=jinja2.select_autoescape(("html.j2",)),
@@ -30,7 +37,7 @@ def render(template: str, context: dict[str, Any]) -> str:
         "against": against,
     }
     environment.globals["metric_names"] = METRIC_NAMES
-    return environment.get_template(template).render(context)
+    return environment
 
 
 def _count(value: int) -> str:
