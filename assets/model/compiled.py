@@ -8,8 +8,10 @@ its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from assets.errors import ConfigurationError
@@ -19,6 +21,18 @@ if TYPE_CHECKING:
     import torch
 
 FIELD = "training.compile"
+_CONFIGS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
+    {
+        # Else two numbers that happen to be equal in the first batch, such as of tokens and of a row's width, would be
+        # taken for one, and the next batch compiled anew.
+        "torch.fx.experimental._config": {"use_duck_shape": False},
+        # Else sums would be cut up by what was quicker in a trial; and here and below, what other processes compiled be
+        # loaded, from pickles.
+        "torch._inductor.config": {"deterministic": True, "fx_graph_cache": False},
+        "torch._functorch.config": {"enable_autograd_cache": False},
+        "torch._dynamo.config": {"automatic_dynamic_local_pgo": False},
+    }
+)
 
 
 def why_not_compiled(device: torch.device, *, padded: bool, sharded: bool) -> str | None:
@@ -41,8 +55,6 @@ def compiled(model: Any) -> Iterator[None]:
     """
     import torch
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
-    from torch._inductor import config as kernels
-    from torch.fx.experimental import _config as shapes
 
     body = body_of(model)
     plain = body.forward
@@ -53,9 +65,9 @@ def compiled(model: Any) -> Iterator[None]:
 
     body.forward = forward
     try:
-        # Else two numbers that happen to be equal in the first batch, such as of tokens and of a row's width, would be
-        # taken for one, and the next batch compiled anew; and sums be cut up by what was quicker in a trial.
-        with shapes.patch(use_duck_shape=False), kernels.patch(deterministic=True):  # type: ignore[attr-defined]
+        with ExitStack() as stack:
+            for config, changes in _CONFIGS.items():
+                stack.enter_context(import_module(config).patch(**changes))
             yield
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         # Behind it stand how to see more, and where in transformers it was.
