@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from assets.progress import Event, Progress
+from assets.progress import Event, Progress, Sink, discard
 from assets.store.parts import Parts
 from assets.store.step import Build, Observation
 from assets.store.store import Store
@@ -54,28 +54,24 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base_model(tmp_path_factory.mktemp("base"))
 
 
-@pytest.fixture
-def make_build(tmp_path: Path, events: list[Event], store: Store) -> MakeBuild:
-    """Make what a step's function is given: `make_build(inputs={"raw": folder}, externals={...})`.
-
-    Inputs are folders of `publish`, where anything reads parts of them or their digests. Parts are real ones.
-    """
+def build_maker(folder: Path, sink: Sink, store: Store) -> MakeBuild:
+    """What makes builds in a folder; see the fixture `make_build`."""
     numbers = count(1)
-    part = Parts(store, tmp_path / "work", Progress("test", events.append), "tiny")
+    part = Parts(store, folder / "work", Progress("test", sink), "tiny")
 
     def make(
         inputs: Mapping[str, Path] | None = None, externals: Mapping[str, Observation] | None = None, **more: object
     ) -> Build:
-        base = tmp_path / f"build-{next(numbers)}"
-        for folder in ("content", "trace", "work"):
-            (base / folder).mkdir(parents=True)
+        base = folder / f"build-{next(numbers)}"
+        for name in ("content", "trace", "work"):
+            (base / name).mkdir(parents=True)
         given: dict[str, Any] = {
             "inputs": dict(inputs or {}),
             "externals": dict(externals or {}),
             "content": base / "content",
             "trace": base / "trace",
             "work": base / "work",
-            "progress": Progress("test", events.append),
+            "progress": Progress("test", sink),
             "pipeline": "tiny",
             "part": part,
             "digests": {name: folder.name for name, folder in (inputs or {}).items()},
@@ -83,3 +79,25 @@ def make_build(tmp_path: Path, events: list[Event], store: Store) -> MakeBuild:
         return Build(**{**given, **more})
 
     return make
+
+
+@pytest.fixture
+def make_build(tmp_path: Path, events: list[Event], store: Store) -> MakeBuild:
+    """Make what a step's function is given: `make_build(inputs={"raw": folder}, externals={...})`.
+
+    Inputs are folders of `publish`, where anything reads parts of them or their digests. Parts are real ones.
+    """
+    return build_maker(tmp_path, events.append, store)
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store of a module's tests together; where they make builds of what is in it, it is their `store`."""
+    folder = tmp_path_factory.mktemp("store")
+    return Store(str(folder / "store"), folder / "cache")
+
+
+@pytest.fixture(scope="module")
+def make_shared(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> MakeBuild:
+    """As `make_build`, for builds that the tests of a module read and none changes."""
+    return build_maker(tmp_path_factory.mktemp("shared"), discard, shared_store)

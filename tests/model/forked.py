@@ -41,6 +41,12 @@ def program(spec: Path) -> None:
     raise SystemExit(main())
 
 
+def launch(command: Sequence[str], _: Mapping[str, str]) -> None:
+    """Launcher of a program as one process."""
+    process = start(program, Path(command[-1]))
+    process.join()
+
+
 def pair(work: Callable[..., object], *arguments: Any) -> None:
     """Call a function in two processes that find each other as those of `torchrun` do, and wait for both."""
     with socket.socket() as free:

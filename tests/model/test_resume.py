@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,63 +15,84 @@ import pytest
 from safetensors import SafetensorError
 
 from assets.errors import TransientError
-from assets.model import STEP, stepping
+from assets.model import STEP, checkpoints, curves, stepping
 from assets.model import train as train_module
 from assets.model.checkpoints import Checkpoints
 from assets.model.train import train
 from assets.progress import Event, Progress
 from assets.store.code import code_digest, code_pieces
 from assets.store.digests import files_under
-from assets.store.program import STOP, run_program, start_program
+from assets.store.program import STOP, Launcher, run_program, start_program
 from assets.store.step import Build, Observation
 from assets.store.store import Store
 from tests.conftest import MakeBuild
+from tests.model import forked
 from tests.model.test_train import ARGUMENTS, see
 from tests.tiny import make_rows, make_splits
 
 # With a copy of the weights in bfloat16 where the processor has it.
 SETTINGS: dict[str, Any] = {**ARGUMENTS, "epochs": 2, "select_by": "loss", "precision": "auto"}
 STEPS = 38
+EITHER: dict[str, Any] = {**SETTINGS, "start": "either"}
 DIGEST = "c" * 64
 """Of the champion that `either` starts from."""
 
 
-@pytest.fixture
+Start = Callable[[], Build]
+
+
+@pytest.fixture(scope="module")
+def store(shared_store: Store) -> Store:
+    return shared_store
+
+
+@pytest.fixture(scope="module")
 def splits(store: Store) -> Path:
     return make_splits(store, make_rows(500, seed=0))
 
 
 @pytest.fixture
-def start(make_build: MakeBuild, splits: Path, base: Path) -> Callable[[], Build]:
+def start(make_build: MakeBuild, splits: Path, base: Path) -> Start:
     return lambda: make_build({"splits": splits}, see(base))
 
 
-@pytest.fixture
-def either(start: Callable[[], Build]) -> Callable[[], Build]:
+@pytest.fixture(scope="module")
+def champion(make_shared: MakeBuild, splits: Path, base: Path) -> Path:
+    """Content of a model that has learned a little."""
+    build = make_shared({"splits": splits}, see(base))
+    train(build, **{**SETTINGS, "epochs": 1, "seed": 1})
+    return build.content
+
+
+def beside(build: Build, champion: Path) -> Build:
     """What a training is given that starts from the base model and from a champion."""
-    champion = start()
-    train(champion, **{**SETTINGS, "epochs": 1, "seed": 1})
+    seen = {
+        "champion": Observation("input", "promotion log", DIGEST, objects=(DIGEST,)),
+        "champion_ancestors": Observation("input", "promotion log", DIGEST),
+    }
+    return replace(build, externals={**build.externals, **seen}, stored={DIGEST: champion}.__getitem__)
 
-    def make() -> Build:
-        build = start()
-        seen = {
-            "champion": Observation("input", "promotion log", DIGEST, objects=(DIGEST,)),
-            "champion_ancestors": Observation("input", "promotion log", DIGEST),
-        }
-        stored = {DIGEST: champion.content}.__getitem__
-        return replace(build, externals={**build.externals, **seen}, stored=stored)
 
-    return make
+@pytest.fixture
+def either(start: Start, champion: Path) -> Start:
+    return lambda: beside(start(), champion)
 
 
 def content(build: Build) -> dict[str, bytes]:
     return {path.relative_to(build.content).as_posix(): path.read_bytes() for path in files_under(build.content)}
 
 
-@pytest.fixture
-def uninterrupted(start: Callable[[], Build]) -> dict[str, bytes]:
-    build = start()
+@pytest.fixture(scope="module")
+def uninterrupted(make_shared: MakeBuild, splits: Path, base: Path) -> dict[str, bytes]:
+    build = make_shared({"splits": splits}, see(base))
     train(build, **SETTINGS)
+    return content(build)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_either(make_shared: MakeBuild, splits: Path, base: Path, champion: Path) -> dict[str, bytes]:
+    build = beside(make_shared({"splits": splits}, see(base)), champion)
+    train(build, **EITHER)
     return content(build)
 
 
@@ -108,7 +127,7 @@ def steps_done(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("step", [1, 7, 19, 20, 37, STEPS])
 def test_stopped_by_sigterm_at_any_step_it_goes_on_from_there(
-    start: Callable[[], Build],
+    start: Start,
     uninterrupted: dict[str, bytes],
     events: list[Event],
     monkeypatch: pytest.MonkeyPatch,
@@ -133,7 +152,7 @@ def test_stopped_by_sigterm_at_any_step_it_goes_on_from_there(
 
 
 def test_on_a_disk_that_is_full_it_goes_on_from_an_earlier_one(
-    start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    start: Start, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import safetensors.torch
 
@@ -160,7 +179,7 @@ def test_on_a_disk_that_is_full_it_goes_on_from_an_earlier_one(
 
 
 def test_stopped_again_and_again(
-    start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    start: Start, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build = start()
     for step in (5, 6, 21):
@@ -174,7 +193,7 @@ def test_stopped_again_and_again(
     assert content(build) == uninterrupted
 
 
-def test_a_file_stops_it_too(start: Callable[[], Build]) -> None:
+def test_a_file_stops_it_too(start: Start) -> None:
     build = start()
     told = replace(build, progress=Progress("model", lambda _: (build.work / STOP).touch()))
 
@@ -182,9 +201,9 @@ def test_a_file_stops_it_too(start: Callable[[], Build]) -> None:
         train(told, **SETTINGS)
 
 
-@pytest.mark.parametrize("devices", [None, 2])
+@pytest.mark.parametrize(("devices", "launcher"), [(None, forked.launch), (2, start_program)])
 def test_told_to_stop_at_the_end_of_the_last_epoch_it_ends_with_its_result(
-    start: Callable[[], Build], devices: int | None
+    start: Start, devices: int | None, launcher: Launcher
 ) -> None:
     build = start()
     stop = build.work / STOP
@@ -195,7 +214,7 @@ def test_told_to_stop_at_the_end_of_the_last_epoch_it_ends_with_its_result(
 
     arguments = {**SETTINGS, "precision": "float32", "devices": devices}
     told = replace(build, progress=Progress("model", sink))
-    found = run_program(STEP, told, arguments, [STEP.function], start_program)
+    found = run_program(STEP, told, arguments, [STEP.function], launcher)
 
     assert stop.exists()
     assert (found["steps"], found["devices"]) == (STEPS, devices or 1)
@@ -204,7 +223,7 @@ def test_told_to_stop_at_the_end_of_the_last_epoch_it_ends_with_its_result(
 
 
 def test_sigterm_after_the_last_step_lets_it_write_its_result(
-    start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    start: Start, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draw = train_module._draw
 
@@ -225,7 +244,7 @@ def test_sigterm_after_the_last_step_lets_it_write_its_result(
     assert (build.trace / "timing.json").exists()
 
 
-def test_lora_goes_on_from_there_too(start: Callable[[], Build], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lora_goes_on_from_there_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {**SETTINGS, "lora_rank": 4}
     whole, build = start(), start()
     train(whole, **settings)
@@ -241,28 +260,31 @@ def test_lora_goes_on_from_there_too(start: Callable[[], Build], monkeypatch: py
 
 @pytest.mark.parametrize(("second", "step"), [(False, 7), (True, 1), (True, 7), (True, STEPS)])
 def test_from_either_it_goes_on_in_the_training_that_was_stopped_and_repeats_no_step(
-    either: Callable[[], Build], events: list[Event], monkeypatch: pytest.MonkeyPatch, second: bool, step: int
+    either: Start,
+    uninterrupted_either: dict[str, bytes],
+    events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    second: bool,
+    step: int,
 ) -> None:
-    settings = {**SETTINGS, "start": "either"}
-    whole, build = either(), either()
-    train(whole, **settings)
+    build = either()
     with monkeypatch.context() as patch:
         stop_after(step, patch, skipping=int(second))
         with pytest.raises(TransientError, match=f"after step {step} of {STEPS}; a checkpoint is kept"):
-            train(build, **settings)
+            train(build, **EITHER)
     done = steps_done(monkeypatch)
     events.clear()
-    train(build, **settings)
+    train(build, **EITHER)
 
     rest = list(range(step + 1, STEPS + 1))
     assert done == (rest if second else [*rest, *range(1, STEPS + 1)])
-    assert content(build) == content(whole)
+    assert content(build) == uninterrupted_either
     told = [event["at"] for event in events if event["kind"] == "metrics" and "validation_loss" in event["values"]]
     assert told == [STEPS // 2, STEPS] * 2, "of the epochs before too, as if nothing had happened"
 
 
 def test_checkpoints_at_every_step_change_nothing(
-    start: Callable[[], Build], uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+    start: Start, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Checkpoints, "due", lambda _: True)
     build = start()
@@ -271,13 +293,32 @@ def test_checkpoints_at_every_step_change_nothing(
     assert content(build) == uninterrupted
 
 
+def killed_program(spec: Path) -> None:
+    """Be the program of a spec; it saves as often as it can, and is slow enough to be killed amid its steps."""
+    report = curves.Curve.report
+
+    def slowly(curve: curves.Curve, rate: float) -> dict[str, float]:
+        time.sleep(0.05)
+        return report(curve, rate)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(curves.Curve, "report", slowly)
+        patch.setattr(checkpoints, "SHARE", 1e9)
+        patch.setattr(Checkpoints, "due", lambda self: not self._busy())
+        forked.program(spec)
+
+
 @pytest.mark.parametrize("from_either", [False, True])
 def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
-    start: Callable[[], Build], either: Callable[[], Build], tmp_path: Path, from_either: bool
+    start: Start,
+    either: Start,
+    uninterrupted: dict[str, bytes],
+    uninterrupted_either: dict[str, bytes],
+    tmp_path: Path,
+    from_either: bool,
 ) -> None:
-    build, whole = (either(), either()) if from_either else (start(), start())
-    settings = {**SETTINGS, "start": "either"} if from_either else SETTINGS
-    train(whole, **settings)
+    build = either() if from_either else start()
+    settings = EITHER if from_either else SETTINGS
     base = tmp_path / "killed"
     roots = ["assets.model.train:train"]
     spec = {
@@ -301,30 +342,23 @@ def test_killed_without_warning_it_goes_on_from_the_last_checkpoint(
         (base / part).mkdir(parents=True)
     path = base / "spec.json"
     path.write_text(json.dumps(spec), encoding="utf-8")
-    # A program that saves as often as it can, and is slow enough to be killed amid its steps.
-    slow = (
-        "import time; from assets.model import checkpoints, curves; checkpoints.SHARE = 1e9\n"
-        "checkpoints.Checkpoints.due = lambda self: not self._busy()\n"
-        "report = curves.Curve.report\n"
-        "def slowly(self, rate):\n    time.sleep(0.05)\n    return report(self, rate)\n"
-        "curves.Curve.report = slowly\n"
-        "import sys; sys.argv[0] = 'assets.model'\n"
-        "from assets.store.program import main; raise SystemExit(main())"
-    )
     held = base / "work" / (f"checkpoints-{DIGEST[:16]}" if from_either else "checkpoints")
     for wanted in (1, 12):
-        program = subprocess.Popen([sys.executable, "-c", slow, str(path)])
+        program = forked.start(killed_program, path)
         deadline = time.monotonic() + 60
         while not any(int(found.stem[5:]) >= wanted for found in held.glob("step-*.json")):
-            assert program.poll() is None, "it ended before it was killed"
+            assert program.is_alive(), "it ended before it was killed"
             assert time.monotonic() < deadline
             time.sleep(0.01)
         program.kill()
-        program.wait()
+        program.join()
 
-    subprocess.run([sys.executable, "-c", slow, str(path)], check=True)
+    last = forked.start(killed_program, path)
+    last.join()
 
-    assert content(replace(build, content=base / "content")) == content(whole)
+    assert last.exitcode == 0
+    whole = uninterrupted_either if from_either else uninterrupted
+    assert content(replace(build, content=base / "content")) == whole
     if from_either:
         told = [json.loads(line) for line in (base / "work" / "progress.jsonl").read_text().splitlines()]
         assert f"going on from the checkpoint at step {STEPS} of {STEPS}" in [event.get("text") for event in told]
