@@ -10,7 +10,7 @@ from typing import Any
 from assets.progress import Progress
 from assets.session import open_runner
 from assets.splits.rows import read_side
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.listing import parse_record, read_files
 from assets.store.parts import Parts
 from assets.store.runner import Runner

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.splits.rows import OVERLAY
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.digests import write_json
 from assets.store.links import write_links
 from assets.store.store import Store

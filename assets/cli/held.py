@@ -21,7 +21,7 @@ from assets.errors import DamagedError
 from assets.model.rows import ancestors
 from assets.release.log import stands
 from assets.splits.rows import OVERLAY
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.forgotten import form, matching
 from assets.store.links import linked, read_links
 from assets.store.listing import parse_record, read_files

@@ -27,7 +27,7 @@ from assets.errors import ConfigurationError, DamagedError
 from assets.raw.rows import GONE, files_of
 from assets.release import log
 from assets.splits.rows import OVERLAY
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.links import linked, read_links
 from assets.store.runner import Runner
 from assets.store.step import LogEntry

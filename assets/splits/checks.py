@@ -1,7 +1,4 @@
-"""Judgements about the sides, made again in every run from what the step measured.
-
-The module `rule` is imported by those who need it: it brings numpy, which planning does without.
-"""
+"""Judgements about the sides, made again in every run from what the step measured."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from assets.splits.sides import SIDES
 from assets.store.step import Check, Outcome
 
 if TYPE_CHECKING:
@@ -44,8 +42,6 @@ def no_leak(measurements: Measurements, config: Any) -> Outcome:
 
 def shares_as_declared(measurements: Measurements, config: Any) -> Outcome:
     """Whether the sides have the shares that are declared, as nearly as chance and groups let them."""
-    from assets.splits.rule import SIDES
-
     rows: Mapping[str, int] = measurements["rows"]
     declared = declared_shares(config.splits)
     whole = sum(rows[side] for side in declared)
@@ -95,8 +91,6 @@ def classes_balanced_across_sides(measurements: Measurements, _config: Any) -> O
     The statistic is divided by the mean size of a row's group, as Rao and Scott do for samples in clusters ("The
     analysis of categorical data from complex sample surveys", 1981).
     """
-    from assets.splits.rule import SIDES
-
     labels: Mapping[str, Mapping[str, int]] = measurements["labels"]
     rows: Mapping[str, int] = measurements["rows"]
     whole = sum(rows.values())

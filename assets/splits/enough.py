@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from assets.errors import DataError
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 
 Counts = Mapping[str, Mapping[str, int]]
 """label → side → rows."""

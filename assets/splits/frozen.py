@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 
 if TYPE_CHECKING:
     from assets.splits.rule import Indices, Sides

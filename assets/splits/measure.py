@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pyarrow import feather
 
 from assets.splits.rows import OVERLAY
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.tables import Ids, distinct, maybe_repeated
 
 if TYPE_CHECKING:

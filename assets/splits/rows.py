@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.links import linked
 from assets.store.tables import Ids, among, as_ids, distinct, from_hexadecimal, hexadecimal, order_of, read_tables
 

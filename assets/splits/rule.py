@@ -22,13 +22,11 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SIDES = ("train", "validation", "test")
-
 Positions = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int32]
 """A row for each row, or -1."""
 Sides = npt.NDArray[np.int8]
-"""A place in `SIDES` for each row, or -1."""
+"""A place in `assets.splits.sides.SIDES` for each row, or -1."""
 
 
 def position(salt: str, text: str) -> float:

@@ -18,7 +18,8 @@ from assets.splits.groups import connected, counted, renamed, values_of
 from assets.splits.measure import label_counts, measure
 from assets.splits.own import sides_by_hash, sides_by_time
 from assets.splits.rows import OVERLAY
-from assets.splits.rule import SIDES, sides_of_groups
+from assets.splits.rule import sides_of_groups
+from assets.splits.sides import SIDES
 from assets.store.digests import write_json
 from assets.store.links import linked, read_links, write_links
 from assets.store.tables import as_ids, digest_of_rows, read_tables, write_table

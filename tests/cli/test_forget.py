@@ -27,7 +27,7 @@ from assets.release.account import row_account
 from assets.release.mlflow_access import speaking
 from assets.session import open_runner
 from assets.splits.rows import read_groups, read_side
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store import forgotten, lease
 from assets.store.garbage import gc
 from assets.store.storage import LocalStorage

@@ -15,7 +15,7 @@ import yaml
 from assets.release import log
 from assets.session import open_runner
 from assets.splits.rows import read_side
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store import ingredients
 from assets.store.links import linked
 from assets.store.step import LogEntry

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 
 
 def position(salt: str, text: str) -> float:

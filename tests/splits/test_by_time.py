@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assets.errors import DataError
 from assets.splits.by_time import NO_TIME, microseconds, read_times, sides_since
 from assets.splits.rows import read_side
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.splits.split import split
 from assets.store.digests import digest_content
 from assets.store.step import Measurements

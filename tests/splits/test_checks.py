@@ -9,7 +9,7 @@ from scipy.stats import chi2, chi2_contingency
 from assets.config.sides import Splits
 from assets.splits import STEP
 from assets.splits.checks import chi_square_tail, classes_balanced_across_sides, no_leak, shares_as_declared
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.step import Measurements
 
 BY_TIME = {"column": "when", "validation_from": "2026-03-01", "test_from": "2026-04-01"}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from assets.splits.groups import connected, renamed, values_of
 from assets.splits.rows import read_side, read_sides
-from assets.splits.rule import SIDES, position, sides_at, sides_of_groups
+from assets.splits.rule import position, sides_at, sides_of_groups
+from assets.splits.sides import SIDES
 from assets.splits.split import split
 from assets.store.store import Store
 from tests.cleaned.oracle import resolve

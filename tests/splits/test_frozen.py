@@ -17,7 +17,8 @@ from assets.errors import DataError
 from assets.splits.frozen import set_apart
 from assets.splits.groups import connected, values_of
 from assets.splits.rows import read_side
-from assets.splits.rule import SIDES, position, sides_at, sides_of_groups
+from assets.splits.rule import position, sides_at, sides_of_groups
+from assets.splits.sides import SIDES
 from assets.splits.split import split
 from assets.store.digests import digest_content
 from assets.store.store import Store

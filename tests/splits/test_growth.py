@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from assets.splits.by_time import read_times, sides_since
 from assets.splits.groups import connected, values_of
-from assets.splits.rule import SIDES, position, sides_at, sides_of_groups
+from assets.splits.rule import position, sides_at, sides_of_groups
+from assets.splits.sides import SIDES
 from tests.cleaned.oracle import resolve, similar
 from tests.splits.conftest import Row, row_id
 

@@ -10,7 +10,7 @@ import pytest
 
 from assets.errors import DamagedError
 from assets.splits.rows import count_new, dataset, read_groups, read_places, read_side, read_sides, read_some
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.code import code_pieces
 from assets.store.links import linked
 from assets.store.store import Store
@@ -148,5 +148,5 @@ def test_who_trains_does_not_depend_on_how_rows_came_to_be() -> None:
         "assets.splits.rows._unsharded_side",
         "assets.splits.rows.read_places",
         "assets.splits.rows.read_side",
-        "assets.splits.rule.SIDES",
+        "assets.splits.sides.SIDES",
     }

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.splits.rule import SIDES, position, positions, sides_at, sides_of_groups
+from assets.splits.rule import position, positions, sides_at, sides_of_groups
+from assets.splits.sides import SIDES
 from tests.splits import plain
 
 TEXTS = st.text(max_size=4) | st.text('\x00\x1f"\\/\x7f\x80é\u2028\ud800😀', max_size=4)

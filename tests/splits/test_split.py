@@ -10,7 +10,7 @@ import pytest
 
 from assets.errors import DataError
 from assets.splits.rows import read_side, read_sides
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.splits.split import split
 from assets.store.digests import digest_content
 from assets.store.step import Measurements

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.splits.rows import read_side
-from assets.splits.rule import SIDES
+from assets.splits.sides import SIDES
 from assets.store.links import linked
 from assets.store.store import Store
 from assets.tasks import shard
