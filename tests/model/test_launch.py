@@ -18,7 +18,7 @@ from assets.errors import ConfigurationError, DataError, FreshtuneError, StoreEr
 from assets.model import launch
 from assets.model.devices import LOST
 from assets.progress import Event
-from assets.store.program import PARENT, RANK, Launcher, result_file, run_program, start_program
+from assets.store.program import PARENT, Launcher, result_file, run_program, start_program
 from assets.store.step import Build, Measurements, Step
 from tests.conftest import MakeBuild
 
@@ -30,24 +30,6 @@ raise SystemExit(main(together))
 """
 
 
-def work(build: Build, *, mode: str, devices: int) -> Measurements:
-    """What the tests run in other processes."""
-    rank = int(os.environ[RANK])
-    build.progress.message(f"{rank} of {devices}, {os.environ['OMP_NUM_THREADS']} threads")
-    (build.work / f"started-{rank}").write_text(str(os.getpid()))
-    while len(list(build.work.glob("started-*"))) < devices:
-        time.sleep(0.01)
-    if rank == 1 and mode == "fails":
-        raise DataError("row 3 is bad", where="a.csv", fix="mend it")
-    if rank == 1 and mode == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if mode != "works":
-        time.sleep(60)
-    if rank == 0:
-        (build.content / "a.txt").touch()
-    return {"mode": mode}
-
-
 @pytest.fixture
 def build(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), str(tmp_path)]))
@@ -57,7 +39,7 @@ def build(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def run(build: Build, mode: str, launcher: Launcher = start_program) -> Measurements:
-    step = Step("tiny", "works", "tests.model.test_launch:work", program="tiny_program")
+    step = Step("tiny", "works", "tests.model.tiny_work:work", program="tiny_program")
     return run_program(step, build, {"mode": mode, "devices": 2}, ROOTS, launcher)
 
 

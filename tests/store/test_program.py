@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,9 +21,9 @@ from assets.store.program import PARENT, STOP, THREADS, cores, run_program, star
 from assets.store.step import Build, Measurements, Observation, ObservedFile, Step
 from assets.store.store import Store
 from tests.conftest import MakeBuild
+from tests.store.tiny_work import PART
 from tests.tiny import make_object
 
-PART = ("assets.splits.shard:positions", {"salt": "a"})
 ROOTS = ["assets.store.digests:digest_json"]
 
 PROGRAM = """
@@ -32,42 +31,6 @@ import sys
 from assets.store.program import main
 raise SystemExit(main())
 """
-
-
-def work(build: Build, *, mode: str) -> Measurements:
-    """What the tests run in another process."""
-    if mode == "fails":
-        raise DataError("row 3 is bad", where="a.csv", fix="mend it")
-    if mode == "reads":
-        assert build.stored is not None
-        (build.content / "a.txt").write_text((build.stored("d").joinpath("o.txt")).read_text())
-        return {"objects": list(build.externals["seen"].objects)}
-    if mode == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if mode == "stops":
-        assert not (build.work / STOP).exists()
-        build.progress.message("ready")
-        deadline = time.monotonic() + 60
-        while not (build.work / STOP).exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        raise TransientError("stopped")
-    if mode == "asks":
-        assert build.part is not None
-        part = build.part(*PART, inputs={"prepared": build.inputs["words"].name})
-        (build.content / "part.txt").write_text(str(part.content))
-        return part.measurements
-    if mode == "by hand":
-        assert build.part is None
-    if mode == "waits":
-        (build.work / "started").touch()
-        time.sleep(60)
-    with build.progress.bar("working", 2) as advance:
-        advance()
-        advance(loss=0.5)
-    words = Path(build.externals["source"].files[0].path).read_text()
-    (build.content / "a.txt").write_text((build.inputs["before"] / "b.txt").read_text() + words)
-    return {"mode": mode}
 
 
 @pytest.fixture
@@ -82,7 +45,7 @@ def build(make_build: MakeBuild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def step() -> Step:
-    return Step("tiny", "works", "tests.store.test_program:work", program="tiny_program")
+    return Step("tiny", "works", "tests.store.tiny_work:work", program="tiny_program")
 
 
 def test_a_program_fills_the_folders_and_its_progress_is_followed(build: Build, events: list[Event]) -> None:
@@ -182,12 +145,12 @@ from pathlib import Path
 from assets.store.program import run_program, start_program
 from assets.store.step import Build
 from assets.progress import Progress
-from tests.store.test_program import step, ROOTS
-from assets.store.step import Observation
+from assets.store.step import Step
 path = Path({str(tmp_path)!r})
 build = Build(inputs={{}}, externals={{}}, content=path, trace=path, work=path / "w", progress=Progress("tiny"))
 build.work.mkdir()
-run_program(step(), build, {{"mode": "waits"}}, ROOTS, start_program)
+step = Step("tiny", "works", "tests.store.tiny_work:work", program="tiny_program")
+run_program(step, build, {{"mode": "waits"}}, {ROOTS}, start_program)
 """
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path.cwd())
     started = tmp_path / "w" / "started"
