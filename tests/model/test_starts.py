@@ -31,15 +31,20 @@ STILL = {**ONE, "learning_rate": 1e-9, "head_learning_rate": 1e-9}
 Begin = Callable[..., Build]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def store(shared_store: Store) -> Store:
+    return shared_store
+
+
+@pytest.fixture(scope="module")
 def splits(store: Store) -> Path:
     return make_splits(store, make_rows(200, seed=0))
 
 
-@pytest.fixture
-def champion(make_build: MakeBuild, splits: Path, base: Path) -> Path:
+@pytest.fixture(scope="module")
+def champion(make_shared: MakeBuild, splits: Path, base: Path) -> Path:
     """Content of a model that has learned."""
-    build = make_build({"splits": splits}, see(base))
+    build = make_shared({"splits": splits}, see(base))
     train(build, **LEARNS)
     return build.content
 
