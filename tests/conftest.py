@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from assets.progress import Event, Progress, Sink, discard
 from assets.store.parts import Parts
@@ -28,6 +30,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for name, value in report.user_properties:
                 if name == SUMMARY:
                     terminalreporter.write_line(str(value))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _migrations() -> Iterator[None]:
+    """Migrations of Dagster's and MLflow's databases are read once, not again for each database."""
+    made, found = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
+
+    def from_config(config: Config) -> ScriptDirectory:
+        place = str(config.get_main_option("script_location"))
+        if place not in found:
+            found[place] = made(config)
+        return found[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from assets.orchestration import looking
 from assets.store import ingredients, program
@@ -20,22 +18,6 @@ from tests.orchestration.pipeline import Tiny
 def _code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingredients, "code_pieces", pieces)
     monkeypatch.setattr(program, "code_pieces", pieces)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _migrations() -> Iterator[None]:
-    """Dagster's migrations are read once, not again for each database; each run has one of its own."""
-    made, found = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
-
-    def from_config(config: Config) -> ScriptDirectory:
-        place = str(config.get_main_option("script_location"))
-        if place not in found:
-            found[place] = made(config)
-        return found[place]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ScriptDirectory, "from_config", from_config)
-        yield
 
 
 @pytest.fixture(autouse=True)
