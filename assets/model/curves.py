@@ -123,7 +123,9 @@ class Pace:
         self.places += layout.input_ids.numel()
 
     def values(self) -> dict[str, float]:
-        """What people are shown."""
+        """What people are shown; nothing of a training that was done already when it was taken up."""
+        if not self.examples:
+            return {}
         seconds = max(self.seconds, 1e-9)
         values = {
             "examples_per_second": self.examples / seconds,

@@ -8,7 +8,7 @@ import pytest
 import torch  # noqa: TID253 - this module tests torch code
 
 from assets.errors import DataError
-from assets.model.curves import Curve
+from assets.model.curves import Curve, Pace
 
 
 def note(curve: Curve, loss: float, row_ids: list[str], norm: float = 1.0) -> None:
@@ -60,3 +60,9 @@ def test_a_few_rows_with_a_high_loss_stop_nothing() -> None:
         note(curve, 20.0 if step % 10 == 0 else 0.1, ["a"])
         curve.report(0.1)
     assert len(curve.points) == 600
+
+
+def test_a_training_that_was_done_already_tells_no_pace() -> None:
+    assert Pace(parameters=7, peak=1e12).values() == {}
+    told = Pace(seconds=2.0, examples=8, tokens=100, real=100, places=125, parameters=7, peak=2100.0).values()
+    assert told == {"examples_per_second": 4, "tokens_per_second": 50, "real_tokens": 0.8, "mfu": 1}
