@@ -28,7 +28,7 @@ test: .venv/.test ## lint, types, import contract, and every test that needs no 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not system" -n auto --maxprocesses=4 --dist=loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not system" -n auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 test-system: .venv/.test ## the tests with daemon, webserver and browser; what this machine lacks is skipped by name
 	$(BIN)/python -m pytest -m system tests/system

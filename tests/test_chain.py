@@ -39,9 +39,9 @@ print(*{name.partition(".")[0] for name in sys.modules})
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, Any]]:
-    """A project that was run once through Dagster by the command line in a process of its own, and what it printed."""
+    """A project that was run once through Dagster by the command line, and what it printed."""
     project = Project.make(tmp_path_factory.mktemp("chain") / "project")
-    return project, json.loads(project.finish().splitlines()[-1])
+    return project, project.run()
 
 
 @pytest.fixture(scope="module")

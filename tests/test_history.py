@@ -45,7 +45,7 @@ SHARES = {"validation": 0.2, "test": 0.4}
 HISTORY = settings(
     deadline=None,
     derandomize=True,
-    max_examples=8,
+    max_examples=5,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

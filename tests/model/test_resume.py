@@ -22,7 +22,7 @@ from assets.model.train import train
 from assets.progress import Event, Progress
 from assets.store.code import code_digest, code_pieces
 from assets.store.digests import files_under
-from assets.store.program import STOP, Launcher, run_program, start_program
+from assets.store.program import STOP, Launcher, run_program
 from assets.store.step import Build, Observation
 from assets.store.store import Store
 from tests.conftest import MakeBuild
@@ -201,7 +201,7 @@ def test_a_file_stops_it_too(start: Start) -> None:
         train(told, **SETTINGS)
 
 
-@pytest.mark.parametrize(("devices", "launcher"), [(None, forked.launch), (2, start_program)])
+@pytest.mark.parametrize(("devices", "launcher"), [(None, forked.launch), (2, forked.launch_pair)])
 def test_told_to_stop_at_the_end_of_the_last_epoch_it_ends_with_its_result(
     start: Start, devices: int | None, launcher: Launcher
 ) -> None:

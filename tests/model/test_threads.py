@@ -106,7 +106,7 @@ def test_what_is_tried_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "tried").mkdir()
     measured = trained(tmp_path / "tried" / "checkpoints", ALONE, dropout=0.1, precision=precision)
 
-    assert tried == [18]
+    assert tried == [10]
     assert measured["weights"] == plain["weights"]
     assert measured["places"] == plain["places"]
 
