@@ -28,8 +28,9 @@ _CONFIGS: Mapping[str, Mapping[str, bool]] = MappingProxyType(
         "torch.fx.experimental._config": {"use_duck_shape": False},
         # Else sums would be cut up by what was quicker in a trial; and here and below, what other processes compiled be
         # loaded, from pickles.
-        "torch._inductor.config": {"deterministic": True, "fx_graph_cache": False},
-        "torch._functorch.config": {"enable_autograd_cache": False},
+        "torch._inductor.config": {"deterministic": True, "fx_graph_cache": False, "autotune_local_cache": False},
+        # These settings are those of one thread: left to the first backward pass, its compilation would be in another.
+        "torch._functorch.config": {"enable_autograd_cache": False, "force_non_lazy_backward_lowering": True},
         "torch._dynamo.config": {"automatic_dynamic_local_pgo": False},
     }
 )
@@ -72,10 +73,11 @@ def compiled(model: Any) -> Iterator[None]:
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         # Behind it stand how to see more, and where in transformers it was.
         first, _, _ = str(error).partition("\n\n")
+        why = f"torch {torch.__version__} cannot compile this {model.config.model_type}: {' '.join(first.split())}"
+        if isinstance(error, FailOnRecompileLimitHit):
+            why = f"batches of this {model.config.model_type} fit none of the bodies that were compiled for others"
         raise ConfigurationError(
-            f"torch {torch.__version__} cannot compile this {model.config.model_type}: {' '.join(first.split())}",
-            where=FIELD,
-            fix="leave it out: training runs without, to the same model within rounding",
+            why, where=FIELD, fix="leave it out: training goes on without, to the same model within rounding"
         ) from error
     finally:
         del body.forward

@@ -146,19 +146,11 @@ def fit(
             stack.enter_context(recomputed(mirror.stand_in))
         _tell_memory(progress, memory)
         compiling = compiling and _compiled(mirror, device, progress, stack, padded=reason is not None, sharded=sharded)
+        if compiling:
+            # On the same batch whenever the training is taken up: sums are cut up by the sizes of the first one.
+            training.attempt()
         devices.draw_apart(recipe.seed, 0)
-        resuming = time.perf_counter()
-        saved = checkpoints.latest()
-        devices.require_same(0 if saved is None else saved.step)
-        if saved is not None:
-            training.restore(saved.state, saved.tensors)
-            progress.message(f"going on from the checkpoint at step {saved.step:,} of {training.steps:,}")
-            # Whoever follows this process has seen nothing of the one before.
-            for epoch in training.state.epochs:
-                _tell(progress, epoch)
-            pace.resuming = time.perf_counter() - resuming
-        elif device.type == "cpu" and devices.count == 1:
-            settle_threads(training.attempt, training.steps)
+        _take_up(training, checkpoints)
         _train(training, judging, validation, labels, progress, checkpoints, stopping)
         if any(devices.any(keep and checkpoints.kept != training.curve.step)):
             checkpoints.save(training.curve.step, *training.saved())
@@ -167,6 +159,27 @@ def fit(
             model.load_state_dict(training.best, assign=sharded)
     curve, state = training.curve, training.state
     return Fitted(curve.points, state.epochs, state.best, pace, memory, sharded, compiling)
+
+
+def _take_up(training: Training, checkpoints: Checkpoints) -> None:
+    """Go on from the latest checkpoint; where there is none, find out how many threads are best."""
+    import torch
+
+    devices, progress, pace = training.devices, training.progress, training.pace
+    threads, started = torch.get_num_threads(), time.perf_counter()
+    saved = checkpoints.latest()
+    devices.require_same(0 if saved is None else saved.step)
+    if saved is not None:
+        training.restore(saved.state, saved.tensors)
+        progress.message(f"going on from the checkpoint at step {saved.step:,} of {training.steps:,}")
+        # Whoever follows this process has seen nothing of the one before.
+        for epoch in training.state.epochs:
+            _tell(progress, epoch)
+        pace.resuming = time.perf_counter() - started
+    elif training.device.type == "cpu" and devices.count == 1:
+        settle_threads(training.attempt, training.steps)
+    if (settled := torch.get_num_threads()) != threads:
+        progress.message(f"{settled} threads are used, not {threads}")
 
 
 def _why_padded(model: Any, device: torch.device, precision: Precision) -> str | None:
@@ -237,7 +250,7 @@ def _compiled(
     reason = why_not_compiled(device, padded=padded, sharded=sharded)
     if reason is None:
         stack.enter_context(compiled(mirror.stand_in))
-        progress.message("the model's body is compiled at the first step, which takes a minute or more")
+        progress.message("the model's body is compiled, which takes a minute or more")
     else:
         progress.message(f"nothing is compiled: {reason}")
     return reason is None

@@ -147,11 +147,12 @@ class Training:
     @contextmanager
     def _tracelessly(self) -> Iterator[None]:
         """Run the model as training does, before the first step, and leave everything as it was."""
-        generators = self._generators()
+        generators, most = self._generators(), self.parts.most
         self.mirror.stand_in.train()
         yield
         self.mirror.clear()
         self._set_generators(generators)
+        self.parts.most = most
         if self.touched is not None:
             self.touched.forget()
         self.pace.real = self.pace.places = 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from assets.store.program import THREADS
 
 SHARE = 0.01
-"""Of the time that training is going to take, what measuring may take before the next number is tried."""
+"""Most share of a training's batches that are computed beside it to measure."""
 GAIN = 1.1
 """How many times as fast fewer threads must be to be taken: chance makes the same number differ too."""
 TRIES = 3
@@ -22,16 +22,15 @@ def settle_threads(attempt: Callable[[], None], steps: int, clock: Callable[[], 
     Nothing is tried where `OMP_NUM_THREADS` says how many, or where training is so short that it would not pay.
 
     Args:
-        attempt: computes what a training step computes.
+        attempt: computes the gradients of a batch, which are most of a step.
         steps: of the whole training.
         clock: seconds.
     """
     import torch
 
-    threads = torch.get_num_threads()
-    if THREADS in os.environ or threads == 1 or steps * SHARE < TRIES:
+    threads, numbers = torch.get_num_threads(), int(steps * SHARE / TRIES)
+    if os.environ.get(THREADS) or threads == 1 or numbers < 2:
         return
-    began = clock()
 
     def measured(count: int) -> float:
         torch.set_num_threads(count)
@@ -43,9 +42,8 @@ def settle_threads(attempt: Callable[[], None], steps: int, clock: Callable[[], 
         return min(seconds[1:])
 
     best = measured(threads)
-    while threads > 1 and clock() - began < SHARE * steps * best:
-        fewer = measured(threads // 2)
-        if fewer * GAIN > best:
+    for _ in range(numbers - 1):
+        if threads == 1 or (fewer := measured(threads // 2)) * GAIN > best:
             break
         threads, best = threads // 2, fewer
     torch.set_num_threads(threads)
@@ -55,5 +53,5 @@ def take_up(threads: int) -> None:
     """Let torch compute with as many threads as a checkpoint was written with: others would come to other bits."""
     import torch
 
-    if THREADS not in os.environ:
+    if not os.environ.get(THREADS):
         torch.set_num_threads(min(threads, torch.get_num_threads()))

@@ -114,7 +114,9 @@ def train(
             several = f", {together.count} processes together" if together.count > 1 else ""
             build.progress.message(f"training on {describe(device)} in {settled}{several}")
             trained: list[Trained] = []
+            threads = torch.get_num_threads()
             for each in starts:
+                torch.set_num_threads(threads)
                 if model is None:
                     # It has the device for itself, as if it were trained alone.
                     give_back(device)

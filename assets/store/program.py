@@ -56,8 +56,10 @@ PATIENCE = 30
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use: by its affinity, and in a container by its quota."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 def threads_each(count: int) -> str:

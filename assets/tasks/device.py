@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from assets.errors import ConfigurationError
-from assets.store.program import THREADS
+from assets.store.program import THREADS, cores
 
 if TYPE_CHECKING:
     import torch
@@ -30,11 +30,10 @@ def choose_device() -> torch.device:
     of a quota it does not know.
     """
     import torch
-    from joblib import cpu_count
 
     if not torch.cuda.is_available():
-        if THREADS not in os.environ:
-            torch.set_num_threads(min(torch.get_num_threads(), cpu_count()))
+        if not os.environ.get(THREADS):
+            torch.set_num_threads(min(torch.get_num_threads(), cores()))
         return torch.device("cpu")
     # cuBLAS is deterministic only with a workspace of a fixed size, which it reads when the first context is made.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

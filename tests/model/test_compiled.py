@@ -160,8 +160,21 @@ def test_what_cannot_be_compiled_is_said_plainly(monkeypatch: pytest.MonkeyPatch
     assert str(refused.value) == (
         f"training.compile: torch {torch.__version__} cannot compile this bert: "
         "backend='refuse' raised: ValueError: no compiler\n"
-        "  fix: leave it out: training runs without, to the same model within rounding"
+        "  fix: leave it out: training goes on without, to the same model within rounding"
     )
+
+
+def test_batches_that_fit_nothing_that_was_compiled_end_it_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batches = a_model(), [some_rows(count, seed=count) for count in (5, 9)]
+    # For each number of texts anew, and once only.
+    fixed: dict[str, Any] = {"assume_static_by_default": True, "automatic_dynamic_shapes": False, "recompile_limit": 1}
+    fixed["error_on_recompile"] = False
+    monkeypatch.setattr(torch, "compile", lambda plain, by=torch.compile, **how: by(plain, **{**how, "dynamic": False}))
+    with (
+        torch._dynamo.config.patch(fixed),
+        pytest.raises(ConfigurationError, match=r"batches of this bert fit none of the bodies .*\n  fix: leave it out"),
+    ):
+        found(model, batches, compiled(model))
 
 
 def test_where_nothing_is_compiled() -> None:
@@ -182,7 +195,7 @@ def test_a_training_that_is_compiled_and_taken_up_again(tmp_path: Path, monkeypa
     taken_up = trained(tmp_path / "stopped", ALONE, dropout=0.1, compiling=True)
 
     assert counters["stats"]["unique_graphs"] == 1
-    assert "the model's body is compiled at the first step, which takes a minute or more" in [
+    assert "the model's body is compiled, which takes a minute or more" in [
         event["text"] for event in said if event["kind"] == "message"
     ]
     alike(whole, eager)

@@ -19,6 +19,7 @@ from tests.model.pair import trained
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(THREADS, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -58,8 +59,8 @@ def test_fewer_threads_are_taken_as_long_as_they_are_faster(seconds: dict[int, f
     assert machine.tried == [threads for threads in seconds for _ in range(TRIES)]
 
 
-@pytest.mark.parametrize(("steps", "tried"), [(299, []), (300, [8] * 3), (1_000, [8] * 3 + [4] * 3)])
-def test_measuring_costs_a_hundredth_at_most_before_it_goes_on(steps: int, tried: list[int]) -> None:
+@pytest.mark.parametrize(("steps", "tried"), [(599, []), (600, [8] * 3 + [4] * 3), (900, [8] * 3 + [4] * 3 + [2] * 3)])
+def test_measuring_computes_a_hundredth_of_the_batches_at_most(steps: int, tried: list[int]) -> None:
     machine = Machine({8: 1.0, 4: 0.9, 2: 0.8, 1: 0.7})
     settle_threads(machine.attempt, steps, machine.clock)
     assert machine.tried == tried
