@@ -12,6 +12,8 @@ SHARE = 0.01
 """Most share of a training's batches that are computed beside it to measure."""
 GAIN = 1.1
 """How many times as fast fewer threads must be to be taken: chance makes the same number differ too."""
+LEAST = 4
+"""Fewer threads are not tried: they are faster only beside other work, which may end before training does."""
 TRIES = 3
 """Batches for each number of threads; the first one, which prepares kernels for it, is not counted."""
 
@@ -29,7 +31,7 @@ def settle_threads(attempt: Callable[[], None], steps: int, clock: Callable[[], 
     import torch
 
     threads, numbers = torch.get_num_threads(), int(steps * SHARE / TRIES)
-    if os.environ.get(THREADS) or threads == 1 or numbers < 2:
+    if os.environ.get(THREADS) or threads // 2 < LEAST or numbers < 2:
         return
 
     def measured(count: int) -> float:
@@ -43,7 +45,7 @@ def settle_threads(attempt: Callable[[], None], steps: int, clock: Callable[[], 
 
     best = measured(threads)
     for _ in range(numbers - 1):
-        if threads == 1 or (fewer := measured(threads // 2)) * GAIN > best:
+        if threads // 2 < LEAST or (fewer := measured(threads // 2)) * GAIN > best:
             break
         threads, best = threads // 2, fewer
     torch.set_num_threads(threads)

@@ -29,7 +29,7 @@ class Machine:
     """Takes so many seconds for a batch with each number of threads."""
 
     def __init__(self, seconds: Mapping[int, float]) -> None:
-        torch.set_num_threads(8)
+        torch.set_num_threads(32)
         self.seconds, self.now, self.tried = seconds, 0.0, list[int]()
 
     def clock(self) -> float:
@@ -45,12 +45,12 @@ class Machine:
 @pytest.mark.parametrize(
     ("seconds", "settled"),
     [
-        ({8: 1.0, 4: 1.1}, 8),
-        ({8: 1.0, 4: 0.95}, 8),
-        ({8: 1.0, 4: 0.5, 2: 0.6}, 4),
-        ({8: 1.0, 4: 0.8, 2: 0.6, 1: 0.5}, 1),
+        ({32: 1.0, 16: 1.1}, 32),
+        ({32: 1.0, 16: 0.95}, 32),
+        ({32: 1.0, 16: 0.5, 8: 0.6}, 16),
+        ({32: 1.0, 16: 0.8, 8: 0.6, 4: 0.5}, 4),
     ],
-    ids=["more are faster", "within chance", "half of them", "a single one"],
+    ids=["more are faster", "within chance", "half of them", "the fewest"],
 )
 def test_fewer_threads_are_taken_as_long_as_they_are_faster(seconds: dict[int, float], settled: int) -> None:
     machine = Machine(seconds)
@@ -59,21 +59,30 @@ def test_fewer_threads_are_taken_as_long_as_they_are_faster(seconds: dict[int, f
     assert machine.tried == [threads for threads in seconds for _ in range(TRIES)]
 
 
-@pytest.mark.parametrize(("steps", "tried"), [(599, []), (600, [8] * 3 + [4] * 3), (900, [8] * 3 + [4] * 3 + [2] * 3)])
+@pytest.mark.parametrize(
+    ("steps", "tried"), [(599, []), (600, [32] * 3 + [16] * 3), (900, [32] * 3 + [16] * 3 + [8] * 3)]
+)
 def test_measuring_computes_a_hundredth_of_the_batches_at_most(steps: int, tried: list[int]) -> None:
-    machine = Machine({8: 1.0, 4: 0.9, 2: 0.8, 1: 0.7})
+    machine = Machine({32: 1.0, 16: 0.9, 8: 0.8, 4: 0.7})
     settle_threads(machine.attempt, steps, machine.clock)
     assert machine.tried == tried
 
 
+def test_fewer_than_four_are_never_tried() -> None:
+    machine = Machine({7: 1.0, 3: 0.1})
+    torch.set_num_threads(7)
+    settle_threads(machine.attempt, 1_000_000, machine.clock)
+    assert (machine.tried, torch.get_num_threads()) == ([], 7)
+
+
 def test_the_environment_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(THREADS, "8")
-    machine = Machine({8: 1.0, 4: 0.1})
+    monkeypatch.setenv(THREADS, "32")
+    machine = Machine({32: 1.0, 16: 0.1})
     settle_threads(machine.attempt, 1_000_000, machine.clock)
     take_up(4)
     monkeypatch.setattr("joblib.cpu_count", lambda: 2)
     choose_device()
-    assert (machine.tried, torch.get_num_threads()) == ([], 8)
+    assert (machine.tried, torch.get_num_threads()) == ([], 32)
 
 
 def test_what_is_taken_up_again_has_as_many_threads_as_before_but_no_more_than_there_are() -> None:
