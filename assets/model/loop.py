@@ -26,7 +26,7 @@ from assets.model.stepping import Training
 from assets.model.threads import settle_threads
 from assets.model.validation import VALIDATION_TOKENS, validate
 from assets.progress import Progress
-from assets.tasks.device import Precision, autocast, memory_in_use, onto, peak
+from assets.tasks.device import Precision, autocast, describe, memory_in_use, onto, peak
 from assets.tasks.dropout import fast_dropout
 from assets.tasks.inputs import TokenIds, collate
 from assets.tasks.unpadded import Forward, unpadded, why_padded
@@ -50,6 +50,8 @@ class Fitted:
         memory: how batches fitted into it.
         sharding: whether the model was shared out among the devices.
         compiled: whether its body was compiled.
+        device: that trained, for people.
+        threads: that a CPU computed with.
     """
 
     steps: list[dict[str, float]]
@@ -59,6 +61,8 @@ class Fitted:
     memory: Plan
     sharding: bool
     compiled: bool
+    device: str
+    threads: int
 
 
 def fit(
@@ -109,6 +113,7 @@ def fit(
         DataError: a loss is not finite.
         TransientError: `stopping` said so; the next run goes on.
     """
+    import torch
     from torch.nn import Linear
 
     pace = Pace()
@@ -158,7 +163,17 @@ def fit(
         if devices.first or not sharded:
             model.load_state_dict(training.best, assign=sharded)
     curve, state = training.curve, training.state
-    return Fitted(curve.points, state.epochs, state.best, pace, memory, sharded, compiling)
+    return Fitted(
+        curve.points,
+        state.epochs,
+        state.best,
+        pace,
+        memory,
+        sharded,
+        compiling,
+        describe(device),
+        torch.get_num_threads(),
+    )
 
 
 def _take_up(training: Training, checkpoints: Checkpoints) -> None:
@@ -179,7 +194,7 @@ def _take_up(training: Training, checkpoints: Checkpoints) -> None:
     elif training.device.type == "cpu" and devices.count == 1:
         settle_threads(training.attempt, training.steps)
     if (settled := torch.get_num_threads()) != threads:
-        progress.message(f"{settled} threads are used, not {threads}")
+        progress.message(f"{settled} of {threads} threads are used")
 
 
 def _why_padded(model: Any, device: torch.device, precision: Precision) -> str | None:

@@ -116,8 +116,7 @@ class Training:
                 where="training.activation_checkpointing",
                 fix="leave it out: batches run in smaller parts where memory is short",
             )
-        lengths = self.train.tokens.lengths
-        by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
+        lengths, by_length = self.train.tokens.lengths, self._by_length()
         with self._tracelessly(), self.casting():
             each, layer = kept(self.mirror.stand_in, self.forward, self.train.tokens[by_length[-1]])
         trained = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
@@ -140,9 +139,12 @@ class Training:
 
     def attempt(self) -> None:
         """Compute the gradients of a batch of rows of all lengths, and leave everything as it was."""
-        by_length = sorted(range(len(self.train.tokens)), key=self.train.tokens.lengths.__getitem__)
+        by_length = self._by_length()
         with self._tracelessly():
             self._gradients(by_length[:: math.ceil(len(by_length) / self.recipe.batch_size)])
+
+    def _by_length(self) -> list[int]:
+        return sorted(range(len(self.train.tokens)), key=self.train.tokens.lengths.__getitem__)
 
     @contextmanager
     def _tracelessly(self) -> Iterator[None]:

@@ -156,8 +156,8 @@ def train(
         _save(build.content, model, tokenizer, chosen.history(trained))
         _draw(build.trace / "curve.png", fitted, "f1_macro" if select_by == "loss" else select_by)
         timing = {
-            "device": describe(device),
-            "threads": torch.get_num_threads(),
+            "device": fitted.device,
+            "threads": fitted.threads,
             "devices": together.count,
             "sharding": fitted.sharding,
             "compiled": fitted.compiled,

@@ -22,6 +22,7 @@ from assets.model.activations import recomputed
 from assets.model.compiled import compiled, why_not_compiled
 from assets.model.devices import ALONE
 from assets.model.lora import adapt
+from assets.model.stepping import Training
 from assets.progress import Event
 from assets.tasks import unpadded as module
 from assets.tasks.device import choose_device
@@ -189,11 +190,24 @@ def test_a_training_that_is_compiled_and_taken_up_again(tmp_path: Path, monkeypa
     monkeypatch.setattr(loop, "why_not_compiled", lambda *_, **__: None)
     monkeypatch.setattr(loop, "fast_dropout", nullcontext)  # it is not a GPU's
     eager = trained(tmp_path / "eager", ALONE, dropout=0.1)
+    ran: list[list[int]] = []
+    gradients_of = Training._gradients
+
+    def noted(self: Training, batch: list[int]) -> torch.Tensor:
+        ran.append(batch)
+        return gradients_of(self, batch)
+
+    monkeypatch.setattr(Training, "_gradients", noted)
     whole = trained(tmp_path / "whole", ALONE, dropout=0.1, compiling=True, sink=said.append)
     trained(tmp_path / "stopped", ALONE, dropout=0.1, compiling=True, stop_at=5)
 
+    compiled_on = ran[0]
+    ran.clear()
     taken_up = trained(tmp_path / "stopped", ALONE, dropout=0.1, compiling=True)
 
+    # Before it is taken up, and on the batch that it was compiled on at the beginning.
+    assert ran[0] == compiled_on
+    assert len(ran) == 1 + 10 - 5
     assert counters["stats"]["unique_graphs"] == 1
     assert "the model's body is compiled, which takes a minute or more" in [
         event["text"] for event in said if event["kind"] == "message"

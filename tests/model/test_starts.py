@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +13,8 @@ import pytest
 import torch  # noqa: TID253 - this module tests torch code
 from safetensors.torch import load_file
 
+from assets.model import loop
+from assets.model import train as train_module
 from assets.model.starts import Start, Trained, best_of
 from assets.model.train import train
 from assets.progress import Event, Progress
@@ -179,6 +181,34 @@ def test_either_keeps_the_better_on_validation_and_tells_of_both(
     assert {name: each["loss"] for name, each in found["starts"].items()} == lowest
     assert found["validation"]["loss"] == lowest[best]
     assert any(f"; the start from the {best} is kept" in event.get("text", "") for event in events)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_each_has_all_threads_and_those_of_the_one_that_is_kept_are_recorded(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    had: list[int] = []
+
+    def settle(*_: object) -> None:
+        had.append(torch.get_num_threads())
+        torch.set_num_threads(1 if len(had) == 1 else 2)
+
+    monkeypatch.setattr(loop, "settle_threads", settle)
+    monkeypatch.setattr(train_module, "best_of", lambda trained, *_: trained[0])
+    build = begin()
+    found = train(build, **STILL, start="either")
+
+    assert had == [2, 2]
+    told = json.loads((build.trace / "timing.json").read_bytes())
+    assert (told["threads"], told["device"], found["device"]) == (1, "CPU (1 threads)", "CPU (1 threads)")
 
 
 @pytest.mark.parametrize(

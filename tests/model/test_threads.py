@@ -11,6 +11,7 @@ import torch  # noqa: TID253 - this module tests torch code
 from assets.model import loop
 from assets.model.devices import ALONE
 from assets.model.threads import TRIES, settle_threads, take_up
+from assets.progress import Event
 from assets.store.program import THREADS
 from assets.tasks.device import Precision, choose_device
 from tests.model.pair import trained
@@ -132,5 +133,7 @@ def test_a_training_that_goes_on_measures_nothing_and_keeps_to_its_threads(
         raise AssertionError("what goes on is not measured")
 
     monkeypatch.setattr(loop, "settle_threads", never)
-    trained(tmp_path / "checkpoints", ALONE)
+    said: list[Event] = []
+    trained(tmp_path / "checkpoints", ALONE, sink=said.append)
     assert torch.get_num_threads() == 1
+    assert "1 of 2 threads are used" in [event.get("text") for event in said]
