@@ -56,9 +56,13 @@ def sms_spam() -> list[tuple[str, str]]:
 
 
 def banking(data: Path) -> list[tuple[str, str]]:
-    """Text and label of the most frequent intents of banking77."""
+    """Text and label of banking77."""
     with (data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as file:
-        rows = [(row["text"], row["category"]) for row in csv.DictReader(file)]
+        return [(row["text"], row["category"]) for row in csv.DictReader(file)]
+
+
+def frequent(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the most frequent labels."""
     wanted = {label for label, _ in Counter(label for _, label in rows).most_common(LABELS)}
     return [row for row in rows if row[1] in wanted]
 
@@ -252,7 +256,7 @@ def measure(data: Path) -> dict[str, Any]:
     found = []
     stopped = Work(sms_spam(), 16)
     resuming = statistics.median(stopped.resuming() for _ in range(3))
-    for name, rows in (("sms_spam", sms_spam()), ("banking77", banking(data))):
+    for name, rows in (("sms_spam", sms_spam()), ("banking77", frequent(banking(data)))):
         for batch_size in (16, 32):
             work = Work(rows, batch_size)
             runs: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}

@@ -16,7 +16,6 @@ weight of a linear layer and token), of real tokens, and how often a step waited
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import platform
@@ -32,7 +31,7 @@ from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
-from benchmarks.training import SEEDS, package
+from benchmarks.training import SEEDS, banking, package
 
 SHAPES: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
@@ -53,12 +52,6 @@ def sst2(data: Path) -> list[tuple[str, str]]:
     """Text and label of SST-2."""
     lines = (data / "sst2" / "stsa.binary.train").read_text("latin-1").splitlines()
     return [(text, label) for label, text in (line.split(" ", 1) for line in lines)]
-
-
-def banking(data: Path) -> list[tuple[str, str]]:
-    """Text and label of banking77."""
-    with (data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as file:
-        return [(row["text"], row["category"]) for row in csv.DictReader(file)]
 
 
 class Work:
